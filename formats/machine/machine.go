@@ -1,0 +1,67 @@
+// Package machine is the schema of one machine's configuration: what the
+// supervisor is started with and what the machine's state directory keeps.
+//
+// The room holds types and their checks only. It opens no file, starts no
+// process and imports nothing of ours.
+package machine
+
+// SchemaVersion is the generation this code writes and the newest it reads.
+const SchemaVersion = 1
+
+// Config is everything an engine and a supervisor need to know about a
+// machine. Paths are absolute host paths.
+type Config struct {
+	SchemaVersion int `json:"schemaVersion"`
+	// ID is unique among this user's machines and safe as a file name.
+	ID string `json:"id"`
+	// Name is what people call it.
+	Name     string `json:"name"`
+	Hostname string `json:"hostname"`
+	// Pack is the digest of the pack's manifest ("sha256:…"), if there is one.
+	Pack string `json:"pack,omitempty"`
+	// Ephemeral machines live exactly as long as the client that made them.
+	Ephemeral bool `json:"ephemeral,omitempty"`
+
+	CPUs      int   `json:"cpus"`
+	MemoryMiB int64 `json:"memoryMiB"`
+	// StorageMiB limits what the machine may write to its root file system.
+	StorageMiB int64 `json:"storageMiB"`
+
+	// Isolation is the level that was asked for, or IsolationAuto.
+	Isolation string            `json:"isolation"`
+	Parts     map[string]string `json:"parts"` // section kind → path in the cache
+	Volumes   []Volume          `json:"volumes,omitempty"`
+	Process   Process           `json:"process"`
+	Labels    map[string]string `json:"labels,omitempty"`
+}
+
+// Volume is a host directory or file that the guest sees.
+type Volume struct {
+	Host     string `json:"host"`
+	Guest    string `json:"guest"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	// File says that Host is not a directory.
+	File bool `json:"file,omitempty"`
+}
+
+// Process is how a command starts in the machine unless a request says
+// otherwise: image config, pack defaults and the runner's flags, merged.
+type Process struct {
+	// Entrypoint comes before the arguments of a run, never of an exec.
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Cmd        []string `json:"cmd,omitempty"`
+	Env        []string `json:"env,omitempty"`
+	WorkingDir string   `json:"workingDir,omitempty"`
+	// User is "name|uid[:group|gid]", resolved by the guest from the image's
+	// own /etc/passwd and /etc/group.
+	User       string `json:"user,omitempty"`
+	StopSignal string `json:"stopSignal,omitempty"`
+}
+
+// The isolation levels, lowest first, and the request for the highest that
+// works here.
+const (
+	IsolationAuto    = "auto"
+	IsolationSandbox = "sandbox" // gVisor's user-space kernel
+	IsolationVM      = "vm"      // hardware virtualization, own Linux kernel
+)

@@ -1,0 +1,103 @@
+package wire
+
+// Boot tells the agent what its machine looks like. How disks and shares
+// appear in the guest is the engine's knowledge; the agent does as it is told.
+type Boot struct {
+	Hostname string `json:"hostname"`
+	// UnixNano sets the guest's clock where it has one of its own; 0 leaves it.
+	UnixNano int64 `json:"unixNano,omitempty"`
+	// Image is the read-only root file system.
+	Image Mount `json:"image"`
+	// Upper holds what is written to the root file system.
+	Upper Upper `json:"upper"`
+	// Volumes are mounted in order, so a nested one comes after its parent.
+	Volumes []Volume `json:"volumes,omitempty"`
+	// Nameservers and Hosts fill /etc/resolv.conf and /etc/hosts.
+	Nameservers []string `json:"nameservers,omitempty"`
+	Hosts       []Host   `json:"hosts,omitempty"`
+}
+
+// Mount is a mount(2) the agent makes, or (without a Type) a directory or file
+// at Source that the engine has already put there.
+type Mount struct {
+	Source  string `json:"source"`
+	Type    string `json:"type,omitempty"`
+	Options string `json:"options,omitempty"`
+}
+
+// Upper is the writable layer: a tmpfs of SizeMiB when Device is empty,
+// otherwise an ext4 file system that is grown to SizeMiB.
+type Upper struct {
+	Device  string `json:"device,omitempty"`
+	SizeMiB int64  `json:"sizeMiB,omitempty"`
+}
+
+// Volume puts Mount at Target of the root file system. The host enforces
+// ReadOnly; the guest only mirrors it.
+type Volume struct {
+	Mount    Mount  `json:"mount"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+	File     bool   `json:"file,omitempty"`
+}
+
+// Host is a line of /etc/hosts.
+type Host struct {
+	Address string   `json:"address"`
+	Names   []string `json:"names"`
+}
+
+// Shutdown ends the machine: SIGTERM to every process, SIGKILL after the grace.
+type Shutdown struct {
+	GraceMillis int64 `json:"graceMillis"`
+}
+
+// Stop asks the supervisor to shut the machine down.
+type Stop struct {
+	GraceMillis int64 `json:"graceMillis"`
+}
+
+// Reply is the answer to everything but exec.
+type Reply struct {
+	Error *Error `json:"error,omitempty"`
+	// Kernel is the guest kernel's release, in answer to OpBoot.
+	Kernel string `json:"kernel,omitempty"`
+	// Status answers OpStatus.
+	Status *Status `json:"status,omitempty"`
+}
+
+// Status is a running machine in its supervisor's words.
+type Status struct {
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	PID        int    `json:"pid"` // the supervisor's, as the host sees it
+	StartedAt  string `json:"startedAt"`
+	Engine     string `json:"engine"`
+	Isolation  string `json:"isolation"`
+	Kernel     string `json:"kernel"`
+	CPUs       int    `json:"cpus"`
+	MemoryMiB  int64  `json:"memoryMiB"`
+	StorageMiB int64  `json:"storageMiB"`
+	Execs      int    `json:"execs"` // commands running now
+	// Limits names what is not enforced on this host, and why.
+	Limits []string `json:"limits,omitempty"`
+}
+
+// Error is a failure a person will read: one line, with what to do.
+type Error struct {
+	Code    ErrorCode `json:"code"`
+	Message string    `json:"message"`
+}
+
+// ErrorCode decides the client's exit status.
+type ErrorCode string
+
+const (
+	CodeNotFound      ErrorCode = "not-found"      // the command: exit 127
+	CodeNotExecutable ErrorCode = "not-executable" // the command: exit 126
+	CodeBadRequest    ErrorCode = "bad-request"    // exit 125
+	CodeGeneration    ErrorCode = "generation"     // peer too new: exit 125
+	CodeInternal      ErrorCode = "internal"       // exit 125
+)
+
+func (e *Error) Error() string { return e.Message }

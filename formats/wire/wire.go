@@ -1,0 +1,72 @@
+// Package wire is the protocol between host and agent: frames, request headers
+// and replies. PROTOCOL.md describes it well enough for a second
+// implementation.
+//
+// One transport (a socketpair, or vsock) carries one yamux session. The host
+// opens a stream per request; the first frame is a Header, everything after it
+// is typed frames until the request's last frame is acknowledged. Nothing in
+// the protocol relies on half-closing a stream or the transport.
+//
+// The room holds types and codecs over an io.Reader and io.Writer. It imports
+// nothing of ours.
+package wire
+
+// Generation is the protocol generation this code speaks. A peer that names a
+// larger one is refused with ErrGeneration.
+const Generation = 1
+
+// Op names what a stream is for.
+type Op string
+
+const (
+	// OpBoot tells the agent about its machine; always the first request.
+	OpBoot Op = "boot"
+	// OpExec runs a command.
+	OpExec Op = "exec"
+	// OpPing answers when the agent is alive.
+	OpPing Op = "ping"
+	// OpShutdown ends every process and then the machine.
+	OpShutdown Op = "shutdown"
+
+	// OpStatus and OpStop are answered by the supervisor itself and never
+	// reach the agent.
+	OpStatus Op = "status"
+	OpStop   Op = "stop"
+)
+
+// Header opens a stream. Exactly the member that belongs to Op is set.
+type Header struct {
+	Generation int       `json:"v"`
+	Op         Op        `json:"op"`
+	Boot       *Boot     `json:"boot,omitempty"`
+	Exec       *Exec     `json:"exec,omitempty"`
+	Shutdown   *Shutdown `json:"shutdown,omitempty"`
+	Stop       *Stop     `json:"stop,omitempty"`
+}
+
+// FrameType is the first byte of a frame.
+type FrameType byte
+
+// Frames from the client start at 1, frames to the client at 64.
+const (
+	FrameHeader  FrameType = 1 // JSON Header; first on every stream
+	FrameStdin   FrameType = 2 // bytes for the command's standard input
+	FrameEOF     FrameType = 3 // end of standard input; empty
+	FrameResize  FrameType = 4 // JSON Size; only with a terminal
+	FrameSignal  FrameType = 5 // JSON Signal
+	FrameAck     FrameType = 6 // the last frame arrived; empty
+	FrameStdout  FrameType = 64
+	FrameStderr  FrameType = 65
+	FrameStarted FrameType = 66 // JSON Started: the command runs
+	FrameEnd     FrameType = 67 // no more output will follow; empty
+	FrameExit    FrameType = 68 // JSON Exit; the last frame of an exec
+	FrameReply   FrameType = 69 // JSON Reply; the last frame of other requests
+)
+
+// MaxPayload is the largest payload of a data frame, in bytes. With its prefix
+// a frame fits the 32 KiB that one vsock write may carry.
+const MaxPayload = 32*1024 - 8
+
+// MaxControl is the largest payload of a JSON frame, in bytes. Arguments and
+// environment travel in it, and Linux accepts about 2 MiB of those.
+const MaxControl = 4 << 20
