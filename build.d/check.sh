@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# Linters and tests. Every function fails when anything in it fails.
+
+# tool PACKAGE: builds a developer's tool at the version .ci/tools pins and
+# prints its path.
+tool() {
+  local out=$TOOLS/${1##*/}
+  mkdir -p "$TOOLS"
+  (cd .ci/tools && go build -trimpath -o "$out" "$1")
+  echo "$out"
+}
+
+lint() {
+  local unformatted scripts linter module
+  say "lint: gofmt"
+  unformatted=$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l)
+  [[ -z $unformatted ]] || die "gofmt would change: $unformatted"
+  say "lint: shellcheck"
+  mapfile -t scripts < <(git ls-files '*.sh' .ci/run ':!build.d')
+  shellcheck --external-sources --check-sourced "${scripts[@]}"
+  say "lint: golangci-lint, with go vet and staticcheck in it (its first build takes some minutes)"
+  linter=$(tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+  for module in . cmd/sentry; do
+    (cd "$module" && "$linter" run --config "$TOP/.golangci.yml" ./...)
+  done
+  say "lint: the product also compiles for arm64"
+  CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./...
+}
+
+# unit_tests runs every package but the command-line suite, with the race
+# detector.
+unit_tests() {
+  say "test: unit tests"
+  local packages
+  mapfile -t packages < <(go list ./... | grep -v '/test$')
+  go test -race -timeout 10m "${packages[@]}"
+}
+
+# fuzz TIME: every fuzz target for TIME.
+fuzz() {
+  local package target
+  say "fuzz: $1 each"
+  grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r package; do
+    grep -ho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' "$package"/*_test.go | sed 's/^func //' | while read -r target; do
+      echo "$package $target"
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$package"
+    done
+  done
+}
+
+# cli_tests runs test/*/*.txtar against dist/, as this user and, when that is
+# root, as an unprivileged one too.
+cli_tests() {
+  say "test: the command line"
+  SMOLVM_DIST=$DIST SMOLVM_IMAGES=$IMAGES go test -count=1 -timeout 30m ./test "$@"
+}

@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# What the verbs need from the machine. Each entry is COMMAND:PACKAGE; the
+# package is only installed when the command is not there.
+
+DEPS_BUILD=(git:git gcc:gcc)
+DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
+DEPS_TEST=(
+  shellcheck:shellcheck
+  skopeo:skopeo docker-registry:docker-registry htpasswd:apache2-utils
+  busybox:busybox-static e2fsck:e2fsprogs fsck.erofs:erofs-utils
+)
+
+# need ENTRY...: installs the packages of missing commands, and asks for Go.
+need() {
+  need_build
+  local entry missing=()
+  for entry; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
+  done
+  ((${#missing[@]})) || return 0
+  if ((EUID)); then
+    die "missing: ${missing[*]}; as root: apt-get install ${missing[*]}"
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}
+
+# need_build checks for a Go that go.mod accepts; the go command itself fetches
+# the modules, pinned and checked by go.sum.
+need_build() {
+  command -v go >/dev/null || die "Go is missing: install Go $(sed -n 's/^go //p' go.mod) or newer"
+  go list -m >/dev/null || die "this Go ($(go env GOVERSION)) cannot build go.mod's go $(sed -n 's/^go //p' go.mod)"
+}

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# The one entry for building, trying, testing and measuring smolVM.
+# Every verb is a function below; `./build.sh help` lists them.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+TOP=$PWD
+BIN=$TOP/build/bin     # the parts: what a pack carries
+TOOLS=$TOP/build/tools # what only developers need, at pinned versions
+IMAGES=$TOP/build/images
+DIST=$TOP/dist
+
+# shellcheck source=build.d/deps.sh
+. build.d/deps.sh
+# shellcheck source=build.d/images.sh
+. build.d/images.sh
+# shellcheck source=build.d/demo.sh
+. build.d/demo.sh
+# shellcheck source=build.d/check.sh
+. build.d/check.sh
+
+say() { printf '\n== %s\n' "$*" >&2; }
+die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+# version names the commit, or a release if the commit is one.
+version() {
+  git describe --tags --exact-match 2>/dev/null ||
+    TZ=UTC0 git log -1 --date=format-local:%Y%m%d%H%M%S --format=0.0.0-%cd-%h 2>/dev/null ||
+    echo 0.0.0-unknown
+}
+
+# go_binary OUT PACKAGE: a static, reproducible executable.
+go_binary() {
+  CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+    -ldflags "-s -w -buildid= -X github.com/smolvm/smolvm/cmd/internal/cli.Version=$VERSION" \
+    -o "$1" "$2"
+}
+
+cmd_build() { # build everything into dist/
+  need_build
+  VERSION=$(version)
+  export VERSION
+  mkdir -p "$BIN" "$DIST"
+  say "build: stub, runtime, agent, sentry ($VERSION; the sentry's first build takes two minutes)"
+  local name
+  for name in stub runtime agent; do go_binary "$BIN/$name" "./cmd/$name"; done
+  cmd/sentry/build.sh "$BIN/sentry"
+  say "build: the parts that every pack carries"
+  go run ./cmd/mkparts -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine"
+  go_binary "$DIST/smolvm" ./cmd/smolvm
+  ls -l "$DIST"
+}
+
+cmd_deps() { # install what every verb here needs (Debian packages), saying so first
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
+}
+
+cmd_demo() { # pack a real Debian with python3 and run it
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}"
+  cmd_build
+  demo
+}
+
+cmd_test() { # every check and test there is; what CI runs
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
+  cmd_lint
+  cmd_build
+  make_images
+  unit_tests
+  fuzz 5s
+  cli_tests
+  say "test: all passed"
+}
+
+cmd_lint() { # formatting, vet, staticcheck and the other linters, shell scripts
+  need "${DEPS_BUILD[@]}" "${DEPS_TEST[@]}"
+  lint
+}
+
+cmd_unit() { # the unit tests alone
+  need_build
+  unit_tests
+}
+
+cmd_cli() { # the command-line tests alone, on what is in dist/; arguments go to the test
+  make_images
+  cli_tests "$@"
+}
+
+cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]
+  need_build
+  fuzz "${1:-10m}"
+}
+
+cmd_bench() { # measure, and print the table that BENCHMARKS.md holds
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}"
+  cmd_build
+  make_images
+  make_bench_images
+  go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" "$@"
+}
+
+cmd_notices() { # write THIRD_PARTY.txt anew from what the parts link
+  need_build
+  go run ./tools/notices -o THIRD_PARTY.txt . cmd/sentry
+}
+
+cmd_clean() { # remove dist/ and build/, the made images included
+  rm -rf "$DIST" "$TOP/build"
+}
+
+cmd_help() { # list the verbs
+  echo "Usage: ./build.sh VERB"
+  echo
+  sed -nE 's/^cmd_([a-z]+)\(\) \{ # (.*)/  \1\t\2/p' build.sh | expand -t 12
+}
+
+verb=${1:-help}
+shift || true
+declare -F "cmd_$verb" >/dev/null || { cmd_help >&2; die "there is no verb $verb"; }
+"cmd_$verb" "$@"
