@@ -12,7 +12,7 @@
 package wire
 
 // Generation is the protocol generation this code speaks. A peer that names a
-// larger one is refused with ErrGeneration.
+// larger one is refused with CodeGeneration.
 const Generation = 1
 
 // Op names what a stream is for.

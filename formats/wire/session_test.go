@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/hashicorp/yamux"
+)
+
+func sessions(t *testing.T) (host, guest *yamux.Session) {
+	t.Helper()
+	a, b := net.Pipe()
+	host, err := Client(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest, err = Server(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Close(); guest.Close() })
+	return host, guest
+}
+
+// One stream that nobody reads stalls no other (DESIGN: per-stream flow
+// control), and what it may pile up is bounded by the window.
+func TestUnreadStreamStallsNoOther(t *testing.T) {
+	host, guest := sessions(t)
+	stuck, err := host.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan int)
+	go func() {
+		n, _ := stuck.Write(make([]byte, 4*streamWindow))
+		written <- n
+	}()
+	if _, err := guest.Accept(); err != nil { // never read from
+		t.Fatal(err)
+	}
+	live, err := host.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := guest.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(peer, peer) }()
+	data := bytes.Repeat([]byte("smolvm"), 1000)
+	for range 50 {
+		if _, err := live.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(data))
+		if _, err := io.ReadFull(live, got); err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("echo: %v", err)
+		}
+	}
+	host.Close()
+	if n := <-written; n > streamWindow {
+		t.Errorf("%d bytes were accepted for a reader that never came", n)
+	}
+}
+
+// S3: a guest cannot make the host keep streams that it opens.
+func TestGuestCannotOpenStreams(t *testing.T) {
+	_, guest := sessions(t)
+	for { // ends when the host's word has arrived
+		s, err := guest.OpenStream()
+		if errors.Is(err, yamux.ErrRemoteGoAway) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+}
