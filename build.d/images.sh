@@ -29,6 +29,7 @@ oci() {
   umoci raw add-layer --image "$layout:latest" "$rootfs"
   umoci config --image "$layout:latest" "${flags[@]}"
   umoci gc --layout "$layout"
+  chmod -R a+rX "$layout"
 }
 
 make_python_image() {
@@ -67,7 +68,22 @@ make_busybox_images() {
     "$IMAGES/busybox.tar"
 }
 
+# Nothing but one static executable: no shell, no /etc, no /tmp.
+static_root() {
+  local tree
+  tree=$(mktemp -d)
+  cp "$(command -v busybox)" "$tree/bb"
+  tar -C "$tree" --mtime=@0 --owner=0 --group=0 -cf "$1" bb
+  rm -rf "$tree"
+}
+
+make_static_image() {
+  once "$IMAGES/static.tar" static_root
+  once "$IMAGES/static" oci --config.entrypoint=/bb "$IMAGES/static.tar"
+}
+
 make_images() {
+  make_static_image
   make_busybox_images
   make_python_image
 }

@@ -1,0 +1,103 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func signalOf(err *exec.ExitError) syscall.Signal {
+	status, _ := err.Sys().(syscall.WaitStatus)
+	return status.Signal()
+}
+
+// leftovers lists what the commands of the world at dir left on the host:
+// processes, mounts, sockets, files and cgroups. The directories of stopped
+// machines are no leftovers unless they hold a socket; ephemeral ones must be
+// gone (see machineDirs).
+func leftovers(dir string) []string {
+	left := processes(dir)
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err == nil && bytes.Contains(mounts, []byte(dir)) {
+		left = append(left, "a mount below "+dir)
+	}
+	if sockets, err := os.ReadFile("/proc/net/unix"); err == nil && bytes.Contains(sockets, []byte(dir)) {
+		left = append(left, "a listening socket below "+dir)
+	}
+	if files, err := os.ReadDir(filepath.Join(dir, "tmp")); err == nil {
+		for _, f := range files {
+			left = append(left, "temporary file "+f.Name())
+		}
+	}
+	return left
+}
+
+// machineDirs lists the machines that the world at dir remembers.
+func machineDirs(dir string) []string {
+	entries, _ := filepath.Glob(filepath.Join(dir, "state", "smolvm", "machines", "*"))
+	return entries
+}
+
+// processes lists the live processes that belong to the world at dir: its path
+// is in their environment or arguments, among their open files or their mounts.
+func processes(dir string) []string {
+	var found []string
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() || !belongs(pid, dir) {
+			continue
+		}
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		found = append(found, fmt.Sprintf("process %d: %.200s", pid, strings.ReplaceAll(string(args), "\x00", " ")))
+	}
+	return found
+}
+
+func belongs(pid int, dir string) bool {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	for _, name := range []string{"environ", "cmdline", "mountinfo"} {
+		if text, err := os.ReadFile(proc + name); err == nil && bytes.Contains(text, []byte(dir+"/")) {
+			return true
+		}
+	}
+	fds, _ := os.ReadDir(proc + "fd")
+	for _, fd := range fds {
+		if target, err := os.Readlink(proc + "fd/" + fd.Name()); err == nil && strings.HasPrefix(target, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// eventually waits for what a killed process can no longer announce: the
+// kernel ends its children and mounts some time after.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	if err := waitUntil(what, done); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func waitUntil(what string, done func() bool) error {
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-deadline:
+			return fmt.Errorf("still waiting: %s", what)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
