@@ -1,0 +1,155 @@
+package test
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+	"golang.org/x/term"
+)
+
+// terminal is a person's end of a pseudo-terminal that a command runs on.
+type terminal struct {
+	t    *testing.T
+	ptmx *os.File
+	tty  *os.File
+	cmd  *exec.Cmd
+
+	mu   sync.Mutex
+	seen bytes.Buffer
+}
+
+func startOnTerminal(t *testing.T, cmd *exec.Cmd, rows, cols uint16) *terminal {
+	t.Helper()
+	ptmx, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &terminal{t: t, ptmx: ptmx, tty: tty, cmd: cmd}
+	x.resize(rows, cols)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(x, ptmx)
+	t.Cleanup(func() { ptmx.Close(); tty.Close() })
+	return x
+}
+
+// Write takes what the terminal shows.
+func (x *terminal) Write(p []byte) (int, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.seen.Write(p)
+}
+
+func (x *terminal) screen() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.seen.String()
+}
+
+func (x *terminal) wants(text string) {
+	x.t.Helper()
+	if err := waitUntil(text, func() bool { return strings.Contains(x.screen(), text) }); err != nil {
+		x.t.Fatalf("%v; the terminal shows %q", err, x.screen())
+	}
+}
+
+func (x *terminal) types(text string) {
+	x.t.Helper()
+	if _, err := x.ptmx.WriteString(text); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func (x *terminal) resize(rows, cols uint16) {
+	x.t.Helper()
+	if err := pty.Setsize(x.ptmx, &pty.Winsize{Rows: rows, Cols: cols}); err != nil {
+		x.t.Fatal(err)
+	}
+}
+
+func (x *terminal) ends(status int) {
+	x.t.Helper()
+	if got := exitStatus(x.t, x.cmd, x.cmd.Wait()); got != status {
+		x.t.Errorf("status %d, want %d; the terminal shows %q", got, status, x.screen())
+	}
+}
+
+// modes is the terminal's state, to see that it comes back.
+func (x *terminal) modes() term.State {
+	x.t.Helper()
+	state, err := term.GetState(int(x.tty.Fd()))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return *state
+}
+
+// R4: the command's terminal has our size, a resize follows, ^C reaches the
+// command, and our own terminal is as it was when all is over.
+func TestTerminal(t *testing.T) {
+	w := newWorld(t)
+	x := startOnTerminal(t, w.command(t, "busybox", "run", "-it", "sh"), 33, 101)
+	before := x.modes()
+	x.types("stty size\n")
+	x.wants("33 101")
+	x.resize(20, 44)
+	x.types("while [ \"$(stty size)\" != '20 44' ]; do :; done; echo resi''zed\n")
+	x.wants("resized")
+	x.types("sleep 1000\n")
+	x.types("\x03")
+	x.types("echo afte''r $?\n")
+	x.wants("after 130")
+	x.types("exit 9\n")
+	x.ends(9)
+	if x.modes() != before {
+		t.Error("the terminal's modes were not restored")
+	}
+}
+
+// R4: an exec into a daemon has the same terminal.
+func TestTerminalOfExec(t *testing.T) {
+	w := newWorld(t)
+	w.ok(t, "busybox", "start")
+	defer w.ok(t, "busybox", "stop")
+	x := startOnTerminal(t, w.command(t, "busybox", "exec", "-it", "sh"), 24, 80)
+	x.types("tty; stty size\n")
+	x.wants("24 80")
+	x.types("\x04")
+	x.ends(0)
+}
+
+// R4: the terminal comes back when we are told to end.
+func TestTerminalComesBackAfterSIGTERM(t *testing.T) {
+	w := newWorld(t)
+	x := startOnTerminal(t, w.command(t, "busybox", "run", "-it", "sh", "-c", "echo read''y; sleep 1000"), 24, 80)
+	x.wants("ready")
+	before := x.modes()
+	x.cmd.Process.Signal(syscall.SIGTERM)
+	x.cmd.Wait()
+	if after := x.modes(); after == before {
+		t.Error("the terminal is still in raw mode")
+	}
+	eventually(t, "the machine's end", func() bool { return len(processes(w.dir)) == 0 })
+}
+
+// R4: -t with piped input ends at the input's end; -i without -t has no
+// terminal.
+func TestTerminalWithPipedInput(t *testing.T) {
+	w := newWorld(t)
+	if r := w.run(t, "echo from the pipe\n", "busybox", "run", "-i", "-t", "sh"); !strings.Contains(r.stdout, "from the pipe\r\n") {
+		t.Errorf("-it with a pipe: %+v", r)
+	}
+	if r := w.run(t, "", "busybox", "run", "-i", "tty"); !strings.Contains(r.stdout, "not a tty") {
+		t.Errorf("-i without -t: %+v", r)
+	}
+}
