@@ -101,7 +101,7 @@ cmd_bench() { # measure, and print the table that BENCHMARKS.md holds
 
 cmd_notices() { # write THIRD_PARTY.txt anew from what the parts link
   need_build
-  go run ./tools/notices -o THIRD_PARTY.txt . cmd/sentry
+  go run ./tools/notices -o THIRD_PARTY.txt cmd cmd/sentry
 }
 
 cmd_clean() { # remove dist/ and build/, the made images included
