@@ -5,7 +5,8 @@ package wire
 type Exec struct {
 	Argv []string `json:"argv"`
 	// Env is the whole environment; the agent adds HOME from the user's entry
-	// in /etc/passwd, PATH and (with a terminal) TERM where they are missing.
+	// in /etc/passwd, PATH, HOSTNAME and (with a terminal) TERM where they are
+	// missing.
 	Env        []string `json:"env,omitempty"`
 	WorkingDir string   `json:"workingDir,omitempty"`
 	User       string   `json:"user,omitempty"`
@@ -14,7 +15,9 @@ type Exec struct {
 	Size *Size `json:"size,omitempty"`
 	// Stdin says that FrameStdin will follow; otherwise it is /dev/null.
 	Stdin bool `json:"stdin,omitempty"`
-	// Detach lets the command outlive the request: FrameStarted is the answer.
+	// Detach lets the command outlive the request: FrameStarted is the answer
+	// and the last frame, unless the command could not start (FrameExit). Its
+	// output is discarded.
 	Detach bool `json:"detach,omitempty"`
 	// TimeoutMillis ends the command and all its descendants; 0 is no limit.
 	TimeoutMillis int64 `json:"timeoutMillis,omitempty"`
@@ -34,6 +37,12 @@ type Signal struct {
 // Started says that the command was executed; PID is the guest's.
 type Started struct {
 	PID int `json:"pid"`
+}
+
+// Room says that the command took, or will never take, so many more bytes of
+// its standard input.
+type Room struct {
+	Bytes int64 `json:"bytes"`
 }
 
 // Exit is how a command ended. One of Code, Signal, TimedOut or Error tells.

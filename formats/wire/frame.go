@@ -28,7 +28,7 @@ func (t FrameType) limit() (int, bool) {
 		return MaxPayload, true
 	case FrameEOF, FrameAck, FrameEnd:
 		return 0, true
-	case FrameResize, FrameSignal, FrameStarted, FrameExit, FrameReply:
+	case FrameResize, FrameSignal, FrameStarted, FrameExit, FrameReply, FrameRoom:
 		return MaxSmall, true
 	}
 	return 0, false

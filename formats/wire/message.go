@@ -8,7 +8,7 @@ import (
 )
 
 // WriteMessage writes a frame whose payload is v as JSON. v is one of
-// *Header, *Size, *Signal, *Started, *Exit and *Reply, as t demands.
+// *Header, *Size, *Signal, *Started, *Exit, *Reply and *Room, as t demands.
 func WriteMessage(w io.Writer, t FrameType, v any) error {
 	payload, err := json.Marshal(v)
 	if err != nil {

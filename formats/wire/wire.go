@@ -61,11 +61,17 @@ const (
 	FrameEnd     FrameType = 67 // no more output will follow; empty
 	FrameExit    FrameType = 68 // JSON Exit; the last frame of an exec
 	FrameReply   FrameType = 69 // JSON Reply; the last frame of other requests
+	FrameRoom    FrameType = 70 // JSON Room: more standard input may be sent
 )
 
 // MaxPayload is the largest payload of a data frame, in bytes. With its prefix
 // a frame fits the 32 KiB that one vsock write may carry.
 const MaxPayload = 32*1024 - 8
+
+// StdinWindow is how many bytes of FrameStdin a client may have under way: sent
+// and not yet returned by a FrameRoom. It keeps signals and resizes from waiting
+// behind input that the command does not read.
+const StdinWindow = 256 << 10
 
 // MaxControl is the largest payload of a JSON frame, in bytes. Arguments and
 // environment travel in it, and Linux accepts about 2 MiB of those.
