@@ -46,7 +46,9 @@ func (b *Builder) Finish(root *Inode, built time.Time) error {
 	if err := g.tree(root); err != nil {
 		return fmt.Errorf("completing the metadata: %w", err)
 	}
-	body := image[BlockSize:]
+	// erofs-utils look for attributes behind every inode, even where the inode
+	// says that it has none and the image ends.
+	body := append(image[BlockSize:], zeros[:BlockSize]...)
 	blocks := b.next + int64(len(body))/BlockSize
 	if len(body)%BlockSize != 0 || blocks > 1<<32-1 {
 		return fmt.Errorf("the image does not fit: %d blocks", blocks)

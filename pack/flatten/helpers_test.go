@@ -203,7 +203,7 @@ func find(t *testing.T, dir string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 	slices.Sort(lines)
 	return lines
 }
