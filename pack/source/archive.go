@@ -29,7 +29,7 @@ func openArchive(ctx context.Context, s Spec, opts Options) (*Image, error) {
 // openStdin copies the archive on standard input to a temporary file, because
 // its parts are not in the order in which they are needed.
 func openStdin(ctx context.Context, opts Options) (*Image, error) {
-	f, err := tempFile()
+	f, err := TempFile()
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +135,7 @@ func plainFile(ctx context.Context, f *os.File, opts Options) (*os.File, error) 
 		return nil, err
 	}
 	defer dec.Close()
-	tmp, err := tempFile()
+	tmp, err := TempFile()
 	if err != nil {
 		return nil, err
 	}

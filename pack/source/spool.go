@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// tempFile makes a file without a name, so that nothing is left of it however
+// TempFile makes a file without a name, so that nothing is left of it however
 // this process ends. It lies in $TMPDIR, else in /var/tmp, because /tmp is
 // often memory.
-func tempFile() (*os.File, error) {
+func TempFile() (*os.File, error) {
 	dir := os.Getenv("TMPDIR")
 	if fi, err := os.Stat("/var/tmp"); dir == "" && err == nil && fi.IsDir() {
 		dir = "/var/tmp"
@@ -39,7 +39,7 @@ type spool struct {
 }
 
 func newSpool() (*spool, error) {
-	f, err := tempFile()
+	f, err := TempFile()
 	if err != nil {
 		return nil, err
 	}
