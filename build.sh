@@ -45,7 +45,7 @@ cmd_build() { # build everything into dist/
   for name in stub runtime agent; do go_binary "$BIN/$name" "./cmd/$name"; done
   cmd/sentry/build.sh "$BIN/sentry"
   say "build: the parts that every pack carries"
-  go run ./cmd/mkparts -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine"
+  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine"
   go_binary "$DIST/smolvm" ./cmd/smolvm
   ls -l "$DIST"
 }

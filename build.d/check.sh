@@ -11,7 +11,7 @@ tool() {
 }
 
 lint() {
-  local unformatted scripts linter module
+  local unformatted scripts linter
   say "lint: gofmt"
   unformatted=$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l)
   [[ -z $unformatted ]] || die "gofmt would change: $unformatted"
@@ -20,9 +20,7 @@ lint() {
   shellcheck --external-sources --check-sourced "${scripts[@]}"
   say "lint: golangci-lint, with go vet and staticcheck in it (its first build takes some minutes)"
   linter=$(tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
-  for module in . cmd/sentry; do
-    (cd "$module" && "$linter" run --config "$TOP/.golangci.yml" ./...)
-  done
+  "$linter" run ./...
   say "lint: the product also compiles for arm64"
   CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./...
 }
