@@ -93,7 +93,7 @@ func (m *merge) whiteout(name string) error {
 }
 
 func (m *merge) link(name, target string) error {
-	bad := func(why string) error { return fmt.Errorf("hard link to %q: %s", target, why) }
+	bad := func(why string) error { return fmt.Errorf("hard link to %s: %s", shown(target), why) }
 	targetName := path.Clean("/" + target)
 	if name == "/" || targetName == "/" {
 		return bad("the root cannot be linked")
@@ -193,7 +193,7 @@ func (m *merge) keepXattr(file, name string) bool {
 		return false
 	}
 	if !erofs.XattrSupported(name) {
-		m.note("%q: extended attribute %q is left out, the image format cannot hold it", file, name)
+		m.note("%s: extended attribute %s is left out, the image format cannot hold it", shown(file), shown(name))
 		return false
 	}
 	return true

@@ -93,7 +93,7 @@ func (h *host) file(parent *os.File, dir *erofs.Inode, path, name string) error 
 		return err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
-		h.m.note("%s: a socket, left out", path)
+		h.m.note("%s: a socket, left out", shown(path))
 		return nil
 	}
 	id := hostID{st.Dev, st.Ino}
@@ -141,7 +141,7 @@ func (h *host) body(parent *os.File, i *erofs.Inode, path, name string, st *unix
 		return nil
 	case erofs.TypeDir:
 		if st.Dev != h.dev {
-			h.m.note("%s: another file system is mounted here, its contents are left out", path)
+			h.m.note("%s: another file system is mounted here, its contents are left out", shown(path))
 			return nil
 		}
 		f, err := openBelow(parent, name, path, unix.O_DIRECTORY)

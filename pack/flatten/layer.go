@@ -39,12 +39,20 @@ func (m *merge) archive(r io.Reader) error {
 			return fmt.Errorf("reading the archive: %w", err)
 		}
 		if err := m.member(hdr, tr); err != nil {
-			return fmt.Errorf("%q: %w", hdr.Name, err)
+			return fmt.Errorf("%s: %w", shown(hdr.Name), err)
 		}
 	}
 	// Whoever checks the stream's digest does so at its end.
 	_, err := io.Copy(io.Discard, buffered)
 	return err
+}
+
+// shown quotes a name that came from outside for a message of one line.
+func shown(name string) string {
+	if len(name) > 120 {
+		return fmt.Sprintf("%q…%q", name[:60], name[len(name)-50:])
+	}
+	return fmt.Sprintf("%q", name)
 }
 
 func (m *merge) member(hdr *tar.Header, r io.Reader) error {

@@ -81,7 +81,7 @@ func (t *tree) walk(name string, create bool) (*erofs.Inode, error) {
 			continue
 		}
 		if next.Mode&erofs.TypeMask != erofs.TypeSymlink {
-			return nil, fmt.Errorf("its parent %q is not a directory", c)
+			return nil, fmt.Errorf("its parent %s is not a directory", shown(c))
 		}
 		if links++; links > maxLinks {
 			return nil, errors.New("too many symbolic links among its parents")
