@@ -1,0 +1,62 @@
+// Package boot turns the guest that an engine started into the machine that
+// its commands see: the image as a writable root file system, with the kernel's
+// file systems, the volumes and a few generated files in it.
+//
+// It makes mounts and files, once, in the order of steps. It starts no process
+// and knows no request but wire.Boot.
+package boot
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/wire"
+)
+
+// The fixed places of the agent's disk, relative to its root.
+const (
+	imageDir = "image"
+	upperDir = "upper"
+	rootDir  = "rootfs"
+)
+
+// A step is one thing to do. Until enterRoot, the process is in the agent's
+// disk; afterwards its root is the image's and its working directory is still
+// the agent's disk, so "volumes/0" and "/data" are in different worlds.
+type step struct {
+	name string
+	do   func(*wire.Boot) error
+}
+
+var steps = []step{
+	{"setting the clock", setClock},
+	{"setting the host name", setHostname},
+	{"bringing up the loopback interface", loopbackUp},
+	{"mounting the image", mountImage},
+	{"mounting the writable layer", mountUpper},
+	{"putting the writable layer over the image", mountOverlay},
+	{"entering the root file system", enterRoot},
+	{"mounting the kernel's file systems", mountKernel},
+	{"filling /dev", fillDev},
+	{"creating /tmp", makeTmp},
+	{"writing /etc", writeEtc},
+	{"mounting the volumes", mountVolumes},
+	{"leaving the agent's disk", leaveDisk},
+}
+
+// Run boots the machine and returns the kernel's release. After an error the
+// machine is of no use.
+func Run(b *wire.Boot) (kernel string, err error) {
+	unix.Umask(0o022)
+	for _, s := range steps {
+		if err := s.do(b); err != nil {
+			return "", fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "", fmt.Errorf("asking for the kernel's release: %w", err)
+	}
+	return unix.ByteSliceToString(uts.Release[:]), nil
+}

@@ -1,0 +1,77 @@
+package boot
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/wire"
+)
+
+const quiet = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
+
+// kernelMounts are what a container has. Optional ones depend on what the
+// guest's kernel was built with.
+var kernelMounts = []struct {
+	target, fstype, options string
+	flags                   uintptr
+	mode                    os.FileMode // of a directory that has to be made
+	optional                bool
+}{
+	{"/proc", "proc", "", quiet, 0o555, false},
+	{"/sys", "sysfs", "", quiet | unix.MS_RDONLY, 0o555, true},
+	{"/sys/fs/cgroup", "cgroup2", "", quiet | unix.MS_RDONLY, 0, true},
+	{"/dev", "tmpfs", "mode=755,size=64m", unix.MS_NOSUID | unix.MS_STRICTATIME, 0o755, false},
+	{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC, 0o755, false},
+	{"/dev/shm", "tmpfs", "mode=1777,size=64m", quiet, 0o755, false},
+	{"/dev/mqueue", "mqueue", "", quiet, 0o755, true},
+}
+
+func mountKernel(*wire.Boot) error {
+	for _, m := range kernelMounts {
+		if m.mode != 0 {
+			if err := os.MkdirAll(m.target, m.mode); err != nil {
+				return err
+			}
+		}
+		err := mount(m.fstype, m.target, m.fstype, m.flags, m.options)
+		if err != nil && !m.optional {
+			return err
+		}
+	}
+	return nil
+}
+
+// The devices and links of every container, numbers as in the kernel's
+// Documentation/admin-guide/devices.txt.
+var (
+	devices = []struct {
+		name         string
+		major, minor uint32
+	}{
+		{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+	}
+	links = []struct{ name, target string }{
+		{"ptmx", "pts/ptmx"}, {"fd", "/proc/self/fd"},
+		{"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"},
+	}
+)
+
+func fillDev(*wire.Boot) error {
+	for _, d := range devices {
+		path := "/dev/" + d.name
+		if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
+			return fmt.Errorf("making %s: %w", path, err)
+		}
+		if err := unix.Chmod(path, 0o666); err != nil { // whatever the umask
+			return fmt.Errorf("making %s: %w", path, err)
+		}
+	}
+	for _, l := range links {
+		if err := os.Symlink(l.target, "/dev/"+l.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
