@@ -41,6 +41,9 @@ type Section struct {
 	Frames []int64 `json:"frames,omitempty"`
 	// SHA256 is the lower-case hex SHA-256 of the contents.
 	SHA256 string `json:"sha256"`
+	// StoredSHA256 is the same of the stored bytes, so that a section can be
+	// copied and checked without decompressing it.
+	StoredSHA256 string `json:"storedSHA256"`
 	// Executable sections are mode 0500 in the cache, others 0400.
 	Executable bool `json:"executable,omitempty"`
 }
