@@ -1,0 +1,235 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/state"
+)
+
+// DefaultGrace is how long commands have to end when their machine is stopped.
+const DefaultGrace = 10 * time.Second
+
+// patience is how long an ended or hung machine may take to be gone before it
+// is killed, beyond any grace.
+const patience = 2 * time.Second
+
+// keeper keeps one machine.
+type keeper struct {
+	order   order
+	started time.Time
+	say     *json.Encoder
+	log     *state.Log
+	machine *state.Machine // nil for an ephemeral machine
+
+	mu       sync.Mutex
+	instance runtime.Instance // nil until the engine has started it
+
+	engine  runtime.Engine
+	session *yamux.Session
+	kernel  string
+	execs   atomic.Int64
+
+	// stopping: it was we who ended the machine.
+	stopping atomic.Bool
+	// over is done when every process of the machine is gone; its cause says
+	// why, unless we ended it.
+	over context.Context
+}
+
+// errAsked is the cause of an end that somebody asked for.
+var errAsked = errors.New("as asked")
+
+// boot starts the machine and returns when its agent is ready for requests.
+func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
+	k.engine = engine
+	instance, err := engine.Start(ctx, runtime.Host{Scratch: k.order.Scratch, Log: k.log}, k.order.Config)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	k.mu.Lock()
+	k.instance = instance
+	k.mu.Unlock()
+	abort := context.AfterFunc(ctx, func() { k.kill() })
+	k.session, err = wire.Client(instance.Stream())
+	if err == nil {
+		err = k.tellAgent()
+	}
+	if !abort() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		// A guest that powers off tells more by how it ended than by the
+		// connection that broke.
+		gone := k.await(patience)
+		_ = instance.Kill()
+		<-instance.Done()
+		if gone && instance.Err() != nil {
+			err = instance.Err()
+		}
+		return fmt.Errorf("start the machine: %w", err)
+	}
+	over, end := context.WithCancelCause(context.Background())
+	k.over = over
+	go k.watch(end)
+	return nil
+}
+
+// tellAgent tells the agent about its machine.
+func (k *keeper) tellAgent() error {
+	b := k.instance.Guest()
+	cfg := k.order.Config
+	b.Hostname = cfg.Hostname
+	b.UnixNano = time.Now().UnixNano()
+	b.Hosts = append(b.Hosts,
+		wire.Host{Address: "127.0.0.1", Names: []string{"localhost"}},
+		wire.Host{Address: "::1", Names: []string{"localhost", "ip6-localhost", "ip6-loopback"}},
+		wire.Host{Address: "127.0.1.1", Names: []string{cfg.Hostname}})
+	reply, err := k.ask(&wire.Header{Op: wire.OpBoot, Boot: &b})
+	if err != nil {
+		return err
+	}
+	k.kernel = reply.Kernel
+	return nil
+}
+
+// ask sends a request of our own to the agent.
+func (k *keeper) ask(h *wire.Header) (*wire.Reply, error) {
+	stream, err := k.session.OpenStream()
+	if err != nil {
+		return nil, fmt.Errorf("reach the agent: %w", err)
+	}
+	defer stream.Close()
+	if err := wire.SendHeader(stream, h); err != nil {
+		return nil, fmt.Errorf("send the agent a %s request: %w", h.Op, err)
+	}
+	t, payload, err := wire.NewReader(stream).Next()
+	if err != nil {
+		return nil, fmt.Errorf("the agent ended before it answered a %s request: %w", h.Op, err)
+	}
+	var reply wire.Reply
+	if t != wire.FrameReply {
+		return nil, fmt.Errorf("%w: frame of type %d in answer to %s", wire.ErrFrame, t, h.Op)
+	}
+	if err := wire.ReadMessage(t, payload, &reply); err != nil {
+		return nil, err
+	}
+	_ = wire.WriteFrame(stream, wire.FrameAck, nil)
+	if reply.Error != nil {
+		return nil, reply.Error
+	}
+	return &reply, nil
+}
+
+// watch waits for the machine's end, and brings it about when the agent hung
+// up but its machine stayed.
+func (k *keeper) watch(end context.CancelCauseFunc) {
+	select {
+	case <-k.instance.Done():
+	case <-k.session.CloseChan():
+	}
+	hung := !k.await(patience)
+	if hung {
+		_ = k.instance.Kill()
+		<-k.instance.Done()
+	}
+	k.session.Close()
+	switch err := k.instance.Err(); {
+	case k.stopping.Load():
+		end(errAsked)
+	case err != nil:
+		end(err)
+	case hung:
+		end(errors.New("its agent closed the connection"))
+	default:
+		end(errors.New("its first process ended"))
+	}
+}
+
+// await waits for the end of every process of the machine.
+func (k *keeper) await(limit time.Duration) bool {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-k.instance.Done():
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// kill ends the machine at once, if it was started.
+func (k *keeper) kill() {
+	k.stopping.Store(true)
+	k.mu.Lock()
+	instance := k.instance
+	k.mu.Unlock()
+	if instance != nil {
+		_ = instance.Kill()
+	}
+}
+
+// stop shuts the machine down: its processes have grace to end.
+func (k *keeper) stop(grace time.Duration) {
+	k.mu.Lock()
+	instance := k.instance
+	k.mu.Unlock()
+	if instance == nil {
+		return // its start is being aborted
+	}
+	k.stopping.Store(true)
+	if grace > 0 {
+		go func() {
+			h := &wire.Header{Op: wire.OpShutdown, Shutdown: &wire.Shutdown{GraceMillis: grace.Milliseconds()}}
+			if _, err := k.ask(h); err != nil && !k.session.IsClosed() {
+				fmt.Fprintf(k.log, "smolvm: shut down: %v\n", err)
+				k.kill()
+			}
+		}()
+		if k.await(grace + patience) {
+			return
+		}
+	}
+	k.kill()
+	<-instance.Done()
+}
+
+// reason says why the machine is over, or nothing if that was asked for.
+func (k *keeper) reason() string {
+	if err := context.Cause(k.over); err != nil && !errors.Is(err, errAsked) {
+		return err.Error()
+	}
+	return ""
+}
+
+func (k *keeper) status() *wire.Status {
+	cfg := k.order.Config
+	return &wire.Status{
+		ID: cfg.ID, Name: cfg.Name, PID: k.order.Process.PID,
+		StartedAt: k.started.Format(time.RFC3339Nano),
+		Engine:    k.engine.Name(), Isolation: k.engine.Isolation(), Kernel: k.kernel,
+		CPUs: cfg.CPUs, MemoryMiB: cfg.MemoryMiB, StorageMiB: cfg.StorageMiB,
+		Execs: int(k.execs.Load()), Limits: k.instance.Unenforced(),
+	}
+}
+
+// record writes down what the machine is, and why it ended if it has.
+func (k *keeper) record(ended string) error {
+	return k.machine.WriteRecord(&state.Record{
+		SchemaVersion: machine.SchemaVersion, Config: k.order.Config, Process: k.order.Process,
+		StartedAt: k.started, Engine: k.engine.Name(), Ended: ended,
+	})
+}

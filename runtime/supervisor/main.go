@@ -1,0 +1,155 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/isolate"
+	"github.com/smolvm/smolvm/runtime/state"
+)
+
+// Main is the whole life of the process that Spawn started, and returns its
+// exit status. engines are those that the program has.
+func Main(engines []runtime.Engine) int {
+	link := inherited(fdLink, "link")
+	say := json.NewEncoder(link)
+	// Before anything else: what follows must happen in the new namespaces.
+	_, err := isolate.Enter()
+	if err == nil {
+		err = supervise(link, say, engines)
+	}
+	if err != nil {
+		// Nobody may be listening any more.
+		_ = say.Encode(&report{Error: err.Error()})
+		return 1
+	}
+	return 0
+}
+
+func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine) error {
+	var o order
+	if err := json.NewDecoder(link).Decode(&o); err != nil {
+		return fmt.Errorf("read the supervisor's order: %w", err)
+	}
+	for fd := fdLink; fd < fdLink+o.Files; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	// Out of the reach of the caller's terminal.
+	_, _ = unix.Setsid()
+	engine := find(engines, o.Engine)
+	if engine == nil {
+		return fmt.Errorf("this program has no engine %q", o.Engine)
+	}
+	k := &keeper{order: o, started: time.Now().UTC(), say: say}
+	if o.Config.Ephemeral {
+		k.log = state.NewLog(inherited(fdLog, "log"), nil)
+		return k.ephemeral(engine)
+	}
+	k.machine = state.FromFile(o.Config.ID, inherited(fdDir, "machine directory"))
+	k.log = state.NewLog(inherited(fdLog, "log"), k.machine)
+	return k.daemon(engine, link)
+}
+
+func find(engines []runtime.Engine, name string) runtime.Engine {
+	for _, e := range engines {
+		if e.Name() == name {
+			return e
+		}
+	}
+	return nil
+}
+
+// ephemeral runs a machine for its only client and as long as that stays.
+func (k *keeper) ephemeral(engine runtime.Engine) error {
+	conn, err := unixConn(inherited(fdConn, "client"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	h, err := wire.ReadHeader(wire.NewReader(conn))
+	if err != nil {
+		return err
+	}
+	go func() {
+		if gone(conn) {
+			cancel(errors.New("the client is gone"))
+		}
+	}()
+	defer k.terminate(cancel)()
+	if err := k.boot(ctx, engine); err != nil {
+		return err
+	}
+	_ = k.say.Encode(&report{Status: k.status()})
+	k.answer(conn, h)
+	conn.Close()
+	if !k.session.IsClosed() {
+		// The client has what it wanted, or is gone.
+		k.kill()
+	}
+	<-k.over.Done()
+	if reason := k.reason(); reason != "" {
+		_ = k.say.Encode(&report{Ended: reason})
+	}
+	return nil
+}
+
+// daemon runs a machine until it is stopped or ends.
+func (k *keeper) daemon(engine runtime.Engine, link *os.File) error {
+	listener, err := unixListener(inherited(fdConn, "control socket"))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	// Until the machine is ready the one who wants it started is waited for;
+	// without the lock nobody else could tell that the start was given up.
+	go func() {
+		_, _ = io.Copy(io.Discard, link)
+		cancel(errors.New("the start was given up"))
+	}()
+	defer k.terminate(cancel)()
+	if err := k.boot(ctx, engine); err != nil {
+		listener.Close()
+		return errors.Join(err, k.machine.Clear())
+	}
+	if err := k.record(""); err != nil {
+		k.kill()
+		<-k.over.Done()
+		return errors.Join(err, k.machine.Clear())
+	}
+	_ = k.say.Encode(&report{Status: k.status()})
+	link.Close()
+	k.serve(listener)
+	if err := k.machine.Clear(); err != nil {
+		return err
+	}
+	if reason := k.reason(); reason != "" {
+		return k.record(reason)
+	}
+	return nil
+}
+
+// terminate has SIGTERM shut the machine down, or abort its start.
+func (k *keeper) terminate(abort context.CancelCauseFunc) (stop func()) {
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGTERM)
+	go func() {
+		for range caught {
+			abort(errors.New("the supervisor was told to terminate"))
+			k.stop(DefaultGrace)
+		}
+	}()
+	return func() { signal.Stop(caught); close(caught) }
+}
