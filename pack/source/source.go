@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/smolvm/smolvm/formats/manifest"
@@ -72,7 +74,8 @@ func (o Options) withDefaults() Options {
 // Image is an image for one platform, or a root file system in a directory.
 // Its owner closes it. Layers may be opened concurrently.
 type Image struct {
-	// Reference is the image as the user named it.
+	// Reference is the image as the user named it, without the directories of
+	// a path: they say where the packer keeps files, not what was packed.
 	Reference string
 	// Digest and ConfigDigest are those of the image's manifest and config,
 	// "sha256:…"; Digest is empty for a Docker archive, and both are for a
@@ -122,7 +125,7 @@ func Open(ctx context.Context, spec string, opts Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img.Reference = spec
+	img.Reference = s.reference()
 	return img, nil
 }
 
@@ -143,6 +146,16 @@ func (s Spec) open(ctx context.Context, opts Options) (*Image, error) {
 		return openRootfs(s.Path, opts)
 	}
 	return nil, fmt.Errorf("cannot read an image from a %s", s.Kind)
+}
+
+func (s Spec) reference() string {
+	switch {
+	case s.Path == "":
+		return s.Ref
+	case s.Ref == "" || strings.HasPrefix(s.Ref, "@"):
+		return filepath.Base(s.Path) + s.Ref
+	}
+	return filepath.Base(s.Path) + ":" + s.Ref
 }
 
 // openRootfs takes a directory as it is.
