@@ -1,0 +1,122 @@
+// Package gvisor is the engine of the sandbox level: it runs machines in
+// gVisor's user-space kernel, with the sentry executable of a pack.
+//
+// It starts the sentry's internal commands itself instead of going through
+// runsc run: no state directory, no waiting parent process and, without
+// volumes, no file server. The sandbox is a child of the supervisor in
+// namespaces of its own, with no capability outside of them, no network and no
+// file but the two images.
+//
+// Nothing above the engine contract enters, and no package of gVisor.
+package gvisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/isolate"
+)
+
+// Engine makes gVisor sandboxes. Its methods may be called concurrently.
+type Engine struct{}
+
+// New returns the engine.
+func New() *Engine { return &Engine{} }
+
+// Name is "gvisor".
+func (*Engine) Name() string { return "gvisor" }
+
+// Isolation is machine.IsolationSandbox.
+func (*Engine) Isolation() string { return machine.IsolationSandbox }
+
+// Probe makes the namespaces that a sandbox needs.
+func (*Engine) Probe(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return isolate.Probe()
+}
+
+// Parts are the section kinds that Start wants in cfg.Parts.
+func Parts() []string {
+	return []string{manifest.KindSentry, manifest.KindAgent, manifest.KindRootfs}
+}
+
+// Start starts a sandbox. The calling process must be allowed to make mounts,
+// so it is normally one that isolate.Start started.
+func (*Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Config) (runtime.Instance, error) {
+	for _, kind := range Parts() {
+		if cfg.Parts[kind] == "" {
+			return nil, fmt.Errorf("start a sandbox: the %s part is missing", kind)
+		}
+	}
+	s := &sandbox{cfg: cfg, host: host, done: make(chan struct{}), killed: make(chan struct{})}
+	if err := s.start(ctx); err != nil {
+		s.abandon()
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, fmt.Errorf("start a sandbox: %w", cause)
+		}
+		return nil, fmt.Errorf("start a sandbox: %w", err)
+	}
+	return s, nil
+}
+
+// start does the steps in the order of their needs: files, processes, limits,
+// and last the word that lets the guest run.
+func (s *sandbox) start(ctx context.Context) error {
+	volumes, err := bindVolumes(s.host.Scratch, s.cfg.Volumes)
+	if err != nil {
+		return err
+	}
+	if err := writeBundle(s.host.Scratch, s.cfg, volumes); err != nil {
+		return err
+	}
+	control, err := listenControl(s.host.Scratch)
+	if err != nil {
+		return err
+	}
+	defer control.close()
+	s.limits = newLimits(s.cfg)
+	if err := s.launch(control, volumes); err != nil {
+		return err
+	}
+	go s.watch()
+	// The guest does not run before control.run.
+	if err := s.limits.admit(s.pids()); err != nil {
+		return err
+	}
+
+	stop := context.AfterFunc(ctx, func() { _ = s.Kill() })
+	defer stop()
+	err = control.run(s.cfg.ID)
+	if !stop() {
+		return context.Cause(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	// A sandbox that died while starting has the better reason.
+	_ = s.Kill()
+	<-s.done
+	return errors.Join(err, s.boot.reason(s.console.last()))
+}
+
+// abandon undoes a failed start.
+func (s *sandbox) abandon() {
+	if s.boot != nil {
+		_ = s.Kill()
+		<-s.done
+	}
+	if s.stream != nil {
+		_ = s.stream.Close()
+	}
+	releaseVolumes(s.host.Scratch)
+	for _, name := range []string{bundleDir, controlName} {
+		_ = os.RemoveAll(s.host.Scratch + "/" + name)
+	}
+}
