@@ -1,0 +1,204 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/smolvm/smolvm/formats/manifest"
+)
+
+// DefaultLevel is the zstd level of sections whose Spec names none.
+const DefaultLevel = 3
+
+// DefaultFrameSize is the contents of a frame in bytes where Spec names no
+// size. Larger frames compress a little better; smaller ones start more cores
+// sooner and take less memory. BENCHMARKS.md has the measurements.
+const DefaultFrameSize = 1 << 20
+
+// Add writes everything r has as a section and returns what the manifest must
+// say about it. It compresses on all cores and holds a bounded number of
+// frames; the same contents and Spec always give the same bytes. Holes of a
+// sparse *os.File are not read.
+func (w *Writer) Add(ctx context.Context, spec Spec, r io.Reader) (manifest.Section, error) {
+	if spec.Encoding == "" {
+		spec.Encoding = manifest.EncodingZstd
+	}
+	if spec.FrameSize == 0 {
+		spec.FrameSize = DefaultFrameSize
+	}
+	s := manifest.Section{
+		Kind: spec.Kind, Name: spec.Name, Executable: spec.Executable,
+		Encoding: spec.Encoding, Offset: align(w.end),
+	}
+	c, err := newCompressor(spec)
+	if err != nil {
+		return s, err
+	}
+	defer c.close()
+
+	stored := storedWriter{w: io.NewOffsetWriter(w.file, w.base+s.Offset), sum: sha256.New()}
+	contents := sha256.New()
+	slots := make(chan chan []byte, c.workers+1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(slots)
+		var err error
+		s.Size, err = c.split(ctx, r, contents, slots)
+		return err
+	})
+	g.Go(func() error {
+		for slot := range slots {
+			select {
+			case b := <-slot:
+				if err := stored.write(b); err != nil {
+					return err
+				}
+				c.release(b)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return manifest.Section{}, fmt.Errorf("adding section %s: %w", &s, err)
+	}
+	s.StoredSize = stored.size
+	if s.Encoding == manifest.EncodingZstd {
+		s.FrameSize, s.Frames = spec.FrameSize, stored.frames
+	}
+	s.SHA256 = hex.EncodeToString(contents.Sum(nil))
+	s.StoredSHA256 = hex.EncodeToString(stored.sum.Sum(nil))
+	if err := s.Check(); err != nil {
+		return manifest.Section{}, err
+	}
+	w.append(s)
+	return s, nil
+}
+
+// storedWriter writes frames one after the other.
+type storedWriter struct {
+	w      io.WriterAt
+	sum    hash.Hash
+	size   int64
+	frames []int64
+}
+
+func (w *storedWriter) write(b []byte) error {
+	if err := writeSparse(w.w, b, w.size); err != nil {
+		return err
+	}
+	w.sum.Write(b)
+	w.size += int64(len(b))
+	w.frames = append(w.frames, int64(len(b)))
+	return nil
+}
+
+// compressor makes frames out of contents.
+type compressor struct {
+	frameSize int64
+	workers   int
+	zstd      *zstd.Encoder // nil for raw sections
+	zeroFrame []byte        // a full frame of zeros, as it is stored
+	in, out   chan []byte   // buffers to be reused
+}
+
+func newCompressor(spec Spec) (*compressor, error) {
+	if spec.FrameSize < manifest.MinFrameSize || spec.FrameSize > manifest.MaxFrameSize || spec.FrameSize%manifest.MinFrameSize != 0 {
+		return nil, fmt.Errorf("frame size %d", spec.FrameSize)
+	}
+	c := &compressor{frameSize: spec.FrameSize, workers: workersFor(spec.FrameSize)}
+	c.in, c.out = make(chan []byte, c.workers+1), make(chan []byte, 2*c.workers)
+	switch spec.Encoding {
+	case manifest.EncodingRaw:
+		c.zeroFrame = make([]byte, c.frameSize)
+		return c, nil
+	case manifest.EncodingZstd:
+	default:
+		return nil, fmt.Errorf("unknown encoding %q", spec.Encoding)
+	}
+	level := spec.Level
+	if level == 0 {
+		level = DefaultLevel
+	}
+	if level < 1 || level > 22 {
+		return nil, fmt.Errorf("compression level %d: choose one from 1 (fast) to 22 (small)", level)
+	}
+	var err error
+	c.zstd, err = zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(c.workers),
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
+		zstd.WithEncoderCRC(false), // the section's SHA-256 says more
+		zstd.WithSingleSegment(true))
+	if err != nil {
+		return nil, err
+	}
+	c.zeroFrame = c.zstd.EncodeAll(make([]byte, c.frameSize), nil)
+	return c, nil
+}
+
+func (c *compressor) close() {
+	if c.zstd != nil {
+		c.zstd.Close()
+	}
+}
+
+// split cuts r into frames, hashes them in order and has them compressed in
+// any order. It returns how many bytes r had.
+func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte) (int64, error) {
+	workers, ctx := errgroup.WithContext(ctx)
+	workers.SetLimit(c.workers)
+	src, size := newSource(r), int64(0)
+	for {
+		buf := reuse(c.in, c.frameSize)
+		n, hole, err := src.next(buf)
+		if err != nil {
+			_ = workers.Wait()
+			return 0, err
+		}
+		if n == 0 {
+			return size, workers.Wait()
+		}
+		sum.Write(buf[:n])
+		size += int64(n)
+		slot := make(chan []byte, 1)
+		select {
+		case slots <- slot:
+		case <-ctx.Done():
+			_ = workers.Wait()
+			return 0, ctx.Err()
+		}
+		if int64(n) == c.frameSize && (hole || zeroPrefix(buf) == n) {
+			slot <- c.zeroFrame
+			giveBack(c.in, buf)
+			continue
+		}
+		workers.Go(func() error {
+			if c.zstd == nil {
+				slot <- buf[:n]
+				return nil
+			}
+			slot <- c.zstd.EncodeAll(buf[:n], reuse(c.out, 0))
+			giveBack(c.in, buf)
+			return nil
+		})
+	}
+}
+
+// release takes back what a slot yielded.
+func (c *compressor) release(b []byte) {
+	switch {
+	case &b[0] == &c.zeroFrame[0]:
+	case c.zstd == nil:
+		giveBack(c.in, b)
+	default:
+		giveBack(c.out, b)
+	}
+}

@@ -1,0 +1,176 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/smolvm/smolvm/formats/footer"
+	"github.com/smolvm/smolvm/formats/manifest"
+)
+
+// Spec says what a section is to be called and how to store it.
+type Spec struct {
+	Kind       string
+	Name       string
+	Executable bool
+	// Encoding is manifest.EncodingZstd (the default) or EncodingRaw.
+	Encoding string
+	// Level is zstd's, from 1 (fast) to 22 (small); 0 is DefaultLevel. The
+	// library has four levels of its own and takes the nearest.
+	Level int
+	// FrameSize is the contents of a frame in bytes; 0 is DefaultFrameSize.
+	FrameSize int64
+}
+
+// Writer writes one sidecar. What it writes becomes visible with Commit, at
+// once and complete. It is not safe for concurrent use.
+type Writer struct {
+	path     string
+	file     *os.File
+	base     int64 // where in the file the sidecar begins
+	end      int64 // where in the sidecar the last section ends
+	sections []manifest.Section
+}
+
+// Create begins a sidecar that Commit puts at path, in place of whatever is
+// there.
+func Create(path string) (*Writer, error) { return create(path, 0o644, nil) }
+
+// CreateSingle begins a single-file pack: launcher, then sidecar. The file
+// will be executable.
+func CreateSingle(path string, launcher io.Reader) (*Writer, error) {
+	return create(path, 0o755, launcher)
+}
+
+func create(path string, mode os.FileMode, launcher io.Reader) (*Writer, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s exists and is not a regular file: choose another name", path)
+	}
+	f, err := createTemp(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	w := &Writer{path: path, file: f}
+	if launcher != nil {
+		n, err := io.Copy(f, launcher)
+		if err != nil {
+			w.Abort()
+			return nil, fmt.Errorf("writing the launcher: %w", err)
+		}
+		w.base = align(n)
+	}
+	return w, nil
+}
+
+// createTemp makes the file that is renamed to path later. Unlike
+// os.CreateTemp it leaves the mode to the user's umask.
+func createTemp(path string, mode os.FileMode) (*os.File, error) {
+	for {
+		name := fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32())
+		f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+}
+
+func align(n int64) int64 {
+	return (n + manifest.Alignment - 1) / manifest.Alignment * manifest.Alignment
+}
+
+// Copy adds a section of another sidecar with its bytes as they are stored,
+// and checks their SHA-256.
+func (w *Writer) Copy(ctx context.Context, r *Reader, s manifest.Section) (manifest.Section, error) {
+	stored, err := r.Stored(s)
+	if err != nil {
+		return manifest.Section{}, err
+	}
+	s.Offset = align(w.end)
+	sum := sha256.New()
+	out := io.NewOffsetWriter(w.file, w.base+s.Offset)
+	if _, err := io.Copy(out, io.TeeReader(contextReader{ctx, stored}, sum)); err != nil {
+		return manifest.Section{}, fmt.Errorf("copying section %s of %s: %w", &s, r.Name(), err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != s.StoredSHA256 {
+		return manifest.Section{}, fmt.Errorf("%s: section %s is damaged (SHA-256 mismatch): get the file again", r.Name(), &s)
+	}
+	w.append(s)
+	return s, nil
+}
+
+func (w *Writer) append(s manifest.Section) {
+	w.end = s.End()
+	w.sections = append(w.sections, s)
+}
+
+// contextReader ends when its context does.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(b)
+}
+
+// Commit adds the manifest, which must list exactly the sections that were
+// added, in their order, and puts the file in its place. On error nothing is
+// left behind. The Writer is of no use afterwards.
+func (w *Writer) Commit(manifestJSON []byte) error {
+	err := w.finish(manifestJSON)
+	if err == nil {
+		err = os.Rename(w.file.Name(), w.path)
+	}
+	if err != nil {
+		w.Abort()
+		return fmt.Errorf("writing %s: %w", w.path, err)
+	}
+	w.file = nil
+	return syncDir(w.path)
+}
+
+func (w *Writer) finish(doc []byte) error {
+	m, err := manifest.Decode(doc)
+	if err != nil {
+		return err
+	}
+	if len(m.Sections) != len(w.sections) || len(w.sections) > 0 && !reflect.DeepEqual(m.Sections, w.sections) {
+		return errors.New("the manifest lists other sections than were written")
+	}
+	foot := footer.Footer{
+		Length:         w.end + int64(len(doc)) + footer.Size,
+		ManifestOffset: w.end,
+		ManifestLength: int64(len(doc)),
+		ManifestSHA256: sha256.Sum256(doc),
+	}
+	tail := foot.Encode()
+	if _, err := w.file.WriteAt(append(doc[:len(doc):len(doc)], tail[:]...), w.base+w.end); err != nil {
+		return err
+	}
+	if err := w.file.Sync(); err != nil {
+		return err
+	}
+	return w.file.Close()
+}
+
+// Abort removes what was written. After Commit it does nothing.
+func (w *Writer) Abort() {
+	if w.file == nil {
+		return
+	}
+	w.file.Close()
+	_ = os.Remove(w.file.Name())
+	w.file = nil
+}
