@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/spf13/pflag"
+
+	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/formats/manifest"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name: "inspect", Args: "FILE", Interspersed: true,
+		Short: "Tell what is in a pack",
+		Long:  "FILE is a pack's executable or its sidecar. Only the manifest is read.",
+		Examples: []string{
+			"smolvm inspect ./my-app",
+			"smolvm inspect --json ./my-app.smolmachine | jq .manifest.image.config",
+		},
+		New: func(flags *pflag.FlagSet) cli.RunFunc {
+			asJSON := flags.Bool("json", false, "print JSON")
+			return func(_ context.Context, args []string, stdio cli.Stdio) error {
+				p, err := openPack("inspect", args)
+				if err != nil {
+					return err
+				}
+				defer p.Close()
+				if *asJSON {
+					return printJSON(stdio.Out, inspection{p.path, p.Digest(), p.manifest})
+				}
+				return describe(stdio.Out, p)
+			}
+		},
+	}
+}
+
+// inspection is inspect's JSON.
+type inspection struct {
+	File     string             `json:"file"`
+	Digest   string             `json:"digest"`
+	Manifest *manifest.Manifest `json:"manifest"`
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// describe prints what a person wants to know, leaving out what is not set.
+func describe(out io.Writer, p *opened) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	m := p.manifest
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, printable(value))
+		}
+	}
+	line("file", p.path)
+	line("digest", p.Digest())
+	line("platform", strings.TrimSuffix(m.Platform.OS+"/"+m.Platform.Architecture+"/"+m.Platform.Variant, "/"))
+	line("created", m.Created)
+	line("image", m.Image.Reference)
+	line("image digest", m.Image.Digest)
+	if n := len(m.Image.DiffIDs); n > 0 {
+		line("layers", fmt.Sprint(n))
+	}
+	describeRun(line, m)
+	for _, part := range m.Parts {
+		line("part", strings.TrimSpace(part.Name+" "+part.Version+" "+part.License))
+	}
+	fmt.Fprintln(w, "\nsection\tsize\tstored\tsha256")
+	for _, s := range m.Sections {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.12s\n", s.String(), humanSize(s.Size), humanSize(s.StoredSize), s.SHA256)
+	}
+	return w.Flush()
+}
+
+// describeRun prints how the pack runs: what the packer said where the packer
+// said something, the image's config otherwise.
+func describeRun(line func(name, value string), m *manifest.Manifest) {
+	d, c := m.Defaults, m.Image.Config
+	entrypoint := c.Entrypoint
+	if d.Entrypoint != nil {
+		entrypoint = *d.Entrypoint
+	}
+	line("entrypoint", quoteAll(entrypoint))
+	line("command", quoteAll(c.Cmd))
+	line("environment", quoteAll(slices.Concat(c.Env, d.Env)))
+	line("directory", or(d.WorkingDir, c.WorkingDir))
+	line("user", or(d.User, c.User))
+	line("stop signal", c.StopSignal)
+	line("ports", strings.Join(slices.Sorted(maps.Keys(c.ExposedPorts)), " "))
+	if d.CPUs > 0 {
+		line("cpus", fmt.Sprint(d.CPUs))
+	}
+	if d.MemoryMiB > 0 {
+		line("memory", humanSize(d.MemoryMiB<<20))
+	}
+	if d.StorageMiB > 0 {
+		line("storage", humanSize(d.StorageMiB<<20))
+	}
+	line("isolation", or(m.Policy.Isolation, "auto"))
+	labels := maps.Clone(c.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, d.Labels)
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		line("label", fmt.Sprintf("%q=%q", key, labels[key]))
+	}
+}
+
+// printable keeps what an image says from reaching the terminal as control
+// characters.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Sprintf("%q", s)
+	}
+	return s
+}
+
+// quoteAll shows where words begin and end.
+func quoteAll(words []string) string {
+	var quoted []string
+	for _, w := range words {
+		quoted = append(quoted, fmt.Sprintf("%q", w))
+	}
+	return strings.Join(quoted, " ")
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/pack"
+	"github.com/smolvm/smolvm/pack/source"
+)
+
+// packOptions are pack's flags as they are written.
+type packOptions struct {
+	output, platform, mem, storage   string
+	workdir, user, entrypoint, level string
+	isolation                        string
+	cpus                             int
+	env, labels, engines             []string
+	single, quiet, tlsVerify         bool
+}
+
+func (o *packOptions) register(f *pflag.FlagSet) {
+	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write; its sidecar is FILE.smolmachine")
+	f.BoolVar(&o.single, "single-file", false, "write one file instead of two")
+	f.StringVar(&o.platform, "platform", "", "`OS/ARCH` to take from an image for several (default: this machine's)")
+	f.IntVar(&o.cpus, "cpus", 0, "CPUs the machine has, unless the run says otherwise")
+	f.StringVarP(&o.mem, "mem", "m", "", "memory the machine has: `SIZE` like 512M or 2G")
+	f.StringVar(&o.storage, "storage", "", "how much the machine may write: `SIZE`")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "environment `KEY=VALUE`; KEY alone takes the value from here")
+	f.StringVarP(&o.workdir, "workdir", "w", "", "working `DIR`ectory in the machine")
+	f.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` the command runs as")
+	f.StringVar(&o.entrypoint, "entrypoint", "", "replace the image's entrypoint: `COMMAND`, or a JSON array; '' for none")
+	f.StringVar(&o.isolation, "isolation", machine.IsolationAuto, "lowest `LEVEL` the pack may run at: auto, sandbox or vm")
+	f.StringArrayVar(&o.engines, "engine", nil, "carry only this `ENGINE`: "+strings.Join(pack.EngineNames(), ", ")+" (default: all there are)")
+	f.StringVar(&o.level, "compression", "", fmt.Sprintf("zstd `LEVEL`, %d (fast) to %d (small) (default %d)", pack.MinLevel, pack.MaxLevel, pack.DefaultLevel))
+	f.StringArrayVar(&o.labels, "label", nil, "label the pack with `KEY=VALUE`")
+	f.BoolVar(&o.tlsVerify, "tls-verify", true, "insist on HTTPS and a trusted certificate")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "say nothing but errors")
+}
+
+// build checks the command line and turns it into pack's options.
+func (o *packOptions) build(flags *pflag.FlagSet, args []string) (pack.Options, error) {
+	switch {
+	case len(args) == 0:
+		return pack.Options{}, fmt.Errorf("pack needs the name of an IMAGE")
+	case len(args) > 1:
+		return pack.Options{}, fmt.Errorf("pack takes one IMAGE, not also %q", args[1])
+	case o.output == "":
+		return pack.Options{}, fmt.Errorf("pack needs -o FILE, the executable to write")
+	}
+	opts := pack.Options{Image: args[0], Output: o.output, SingleFile: o.single, Engines: o.engines}
+	opts.Source.Insecure = !o.tlsVerify
+	opts.Source.Platform = source.DefaultPlatform()
+	for _, set := range []func(*pack.Options) error{o.setPlatform, o.setLevel, o.setEngines, o.setIsolation, o.setCreated} {
+		if err := set(&opts); err != nil {
+			return pack.Options{}, err
+		}
+	}
+	var err error
+	opts.Defaults, err = o.defaults(flags)
+	return opts, err
+}
+
+func (o *packOptions) setPlatform(opts *pack.Options) (err error) {
+	if o.platform != "" {
+		opts.Source.Platform, err = source.ParsePlatform(o.platform)
+	}
+	return err
+}
+
+func (o *packOptions) setLevel(opts *pack.Options) error {
+	opts.Level = pack.DefaultLevel
+	if o.level == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(o.level)
+	if err != nil || n < pack.MinLevel || n > pack.MaxLevel {
+		return fmt.Errorf("--compression %q is not a level from %d to %d", o.level, pack.MinLevel, pack.MaxLevel)
+	}
+	opts.Level = n
+	return nil
+}
+
+func (o *packOptions) setEngines(*pack.Options) error {
+	for _, e := range o.engines {
+		if !slices.Contains(pack.EngineNames(), e) {
+			return fmt.Errorf("--engine %q is none of %s", e, strings.Join(pack.EngineNames(), ", "))
+		}
+	}
+	return nil
+}
+
+func (o *packOptions) setIsolation(opts *pack.Options) error {
+	switch o.isolation {
+	case machine.IsolationAuto:
+	case machine.IsolationSandbox, machine.IsolationVM:
+		opts.Policy.Isolation = o.isolation
+	default:
+		return fmt.Errorf("--isolation %q is none of auto, sandbox, vm", o.isolation)
+	}
+	return nil
+}
+
+// setCreated dates the pack only when the caller fixes the date.
+// See https://reproducible-builds.org/specs/source-date-epoch/
+func (o *packOptions) setCreated(opts *pack.Options) error {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		return nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 || n > 1<<40 {
+		return fmt.Errorf("SOURCE_DATE_EPOCH %q is not a number of seconds", s)
+	}
+	opts.Created = time.Unix(n, 0).UTC()
+	return nil
+}
+
+func (o *packOptions) defaults(flags *pflag.FlagSet) (d manifest.Defaults, err error) {
+	if flags.Changed("cpus") {
+		if err := machine.CheckCPUs(o.cpus); err != nil {
+			return d, fmt.Errorf("--cpus: %w", err)
+		}
+		d.CPUs = o.cpus
+	}
+	if flags.Changed("mem") {
+		if d.MemoryMiB, err = machine.ParseMemory(o.mem); err != nil {
+			return d, fmt.Errorf("--mem: %w", err)
+		}
+	}
+	if flags.Changed("storage") {
+		if d.StorageMiB, err = machine.ParseStorage(o.storage); err != nil {
+			return d, fmt.Errorf("--storage: %w", err)
+		}
+	}
+	if d.WorkingDir = o.workdir; d.WorkingDir != "" && !path.IsAbs(d.WorkingDir) {
+		return d, fmt.Errorf("--workdir %q is not an absolute path", o.workdir)
+	}
+	d.User = o.user
+	if flags.Changed("entrypoint") {
+		if d.Entrypoint, err = parseEntrypoint(o.entrypoint); err != nil {
+			return d, err
+		}
+	}
+	if d.Env, err = parseEnv(o.env); err != nil {
+		return d, err
+	}
+	d.Labels, err = parseLabels(o.labels)
+	return d, err
+}
+
+// parseEntrypoint takes a command, a JSON array of a command and its
+// arguments, or nothing.
+func parseEntrypoint(s string) (*[]string, error) {
+	list := []string{}
+	switch {
+	case s == "":
+	case strings.HasPrefix(s, "["):
+		if err := json.Unmarshal([]byte(s), &list); err != nil {
+			return nil, fmt.Errorf("--entrypoint %q is not a JSON array of strings", s)
+		}
+	default:
+		list = []string{s}
+	}
+	return &list, nil
+}
+
+// parseEnv gives a KEY without a value the caller's; one that the caller does
+// not have stays unset, as with docker.
+func parseEnv(flags []string) ([]string, error) {
+	var env []string
+	for _, e := range flags {
+		key, _, hasValue := strings.Cut(e, "=")
+		if key == "" || strings.ContainsRune(e, 0) {
+			return nil, fmt.Errorf("--env %q is not KEY=VALUE", e)
+		}
+		if !hasValue {
+			value, ok := os.LookupEnv(key)
+			if !ok {
+				continue
+			}
+			e = key + "=" + value
+		}
+		env = append(env, e)
+	}
+	return env, nil
+}
+
+func parseLabels(flags []string) (map[string]string, error) {
+	var labels map[string]string
+	for _, l := range flags {
+		key, value, _ := strings.Cut(l, "=")
+		if key == "" {
+			return nil, fmt.Errorf("--label %q is not KEY=VALUE", l)
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[key] = value
+	}
+	return labels, nil
+}

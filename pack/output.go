@@ -1,0 +1,215 @@
+package pack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/pack/source"
+	"github.com/smolvm/smolvm/sidecar"
+)
+
+// SidecarSuffix is what the sidecar's name adds to the stub's.
+const SidecarSuffix = ".smolmachine"
+
+// output is the pair of files that a pack becomes, not yet in their places.
+//
+// Everything is written to temporary files beside its place and renamed: first
+// the sidecar, then the stub. A kill between the two leaves, where there was a
+// pair before, the old stub with the new sidecar, which work together because
+// a stub knows nothing of the image it starts; and where there was none, a
+// sidecar that nothing starts yet.
+type output struct {
+	path    string
+	sidecar *sidecar.Writer // of the single file, if it is one
+	stub    *temporary      // nil for a single file
+}
+
+func newOutput(ctx context.Context, opts Options, p *parts) (*output, error) {
+	if opts.Output == "" || os.IsPathSeparator(opts.Output[len(opts.Output)-1]) {
+		return nil, fmt.Errorf("%q names a directory; -o takes the path of the executable to write", opts.Output)
+	}
+	o := &output{path: filepath.Clean(opts.Output)}
+	for _, path := range []string{o.path, o.path + SidecarSuffix} {
+		if err := checkTarget(path); err != nil {
+			return nil, err
+		}
+	}
+	if opts.SingleFile {
+		return o, o.beginSingle(ctx, p)
+	}
+	return o, o.beginPair(ctx, p)
+}
+
+// beginSingle begins the single file with the stub.
+func (o *output) beginSingle(ctx context.Context, p *parts) error {
+	f, err := source.TempFile()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := p.extract(ctx, manifest.KindStub, f); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the stub: %w", err)
+	}
+	o.sidecar, err = sidecar.CreateSingle(o.path, f)
+	return err
+}
+
+// beginPair writes the stub and begins the sidecar.
+func (o *output) beginPair(ctx context.Context, p *parts) error {
+	var err error
+	if o.stub, err = newTemporary(o.path, 0o777); err != nil {
+		return err
+	}
+	if err = p.extract(ctx, manifest.KindStub, o.stub.f); err == nil {
+		o.sidecar, err = sidecar.Create(o.path + SidecarSuffix)
+	}
+	if err != nil {
+		o.stub.discard()
+	}
+	return err
+}
+
+// checkTarget refuses to replace anything but a file.
+func checkTarget(path string) error {
+	fi, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("writing the pack: %w", err)
+	case fi.IsDir():
+		return fmt.Errorf("%s is a directory; -o takes the path of the executable to write", path)
+	case !fi.Mode().IsRegular() && fi.Mode()&fs.ModeSymlink == 0:
+		return fmt.Errorf("%s is not a regular file and will not be replaced", path)
+	}
+	dir := filepath.Dir(path)
+	fi, err = os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("writing the pack: %w; make the directory first", err)
+	}
+	if !fi.IsDir() {
+		return fmt.Errorf("writing the pack: %s is not a directory", dir)
+	}
+	return nil
+}
+
+// commit puts the files in their places.
+func (o *output) commit(encoded []byte) (Result, error) {
+	if err := o.sidecar.Commit(encoded); err != nil {
+		return Result{}, err
+	}
+	res := Result{Stub: o.path}
+	if o.stub != nil {
+		res.Sidecar = o.path + SidecarSuffix
+		if err := o.stub.commit(o.path); err != nil {
+			return Result{}, err
+		}
+	} else if err := os.Remove(o.path + SidecarSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// What lies there belongs to a pair that was here before.
+		return Result{}, fmt.Errorf("removing the sidecar of the pack that was here before: %w", err)
+	}
+	for _, path := range []string{res.Stub, res.Sidecar} {
+		if fi, err := os.Stat(path); err == nil {
+			res.Size += fi.Size()
+		}
+	}
+	return res, nil
+}
+
+// abort removes what was not committed.
+func (o *output) abort() {
+	o.sidecar.Abort()
+	if o.stub != nil {
+		o.stub.discard()
+	}
+}
+
+// temporary is a file being written beside its place.
+type temporary struct {
+	f    *os.File
+	done bool
+}
+
+func newTemporary(path string, mode fs.FileMode) (*temporary, error) {
+	dir, prefix := filepath.Split(path)
+	removeStale(filepath.Join(dir, "."+prefix+".*.stub"))
+	for range 100 {
+		name := filepath.Join(dir, fmt.Sprintf(".%s.%d.stub", prefix, rand.Uint32()))
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("writing the pack: %w", err)
+		}
+		// The lock says that somebody still works on the file. Another packer
+		// may have taken it for a dead one's just before.
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			if _, err := os.Lstat(name); err == nil {
+				return &temporary{f: f}, nil
+			}
+		}
+		_ = f.Close()
+	}
+	return nil, fmt.Errorf("writing the pack: no free temporary name beside %s", path)
+}
+
+// removeStale removes temporary files of packers that were killed.
+func removeStale(pattern string) {
+	names, _ := filepath.Glob(pattern)
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.Remove(name)
+		}
+		_ = f.Close()
+	}
+}
+
+// commit renames the file to path for good.
+func (t *temporary) commit(path string) error {
+	err := t.f.Sync()
+	if err == nil {
+		err = os.Rename(t.f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the pack: %w", err)
+	}
+	t.done = true
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("writing the pack: %w", err)
+	}
+	return t.f.Close()
+}
+
+func (t *temporary) discard() {
+	if t.done {
+		return
+	}
+	t.done = true
+	_ = os.Remove(t.f.Name())
+	_ = t.f.Close()
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

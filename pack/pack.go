@@ -1,0 +1,220 @@
+// Package pack turns an image into a pack: it finds the image, flattens it,
+// adds the parts that every pack carries, and writes the stub and its sidecar.
+//
+// It composes the packages below it and the sidecar's writer; how a pack runs
+// is none of its business. It talks to nobody: what there is to say goes
+// through Options.
+package pack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/pack/source"
+	"github.com/smolvm/smolvm/sidecar"
+)
+
+// Options say what to pack and how.
+type Options struct {
+	// Image names the image; source.ParseSpec lists the forms.
+	Image string
+	// Source is how to find it.
+	Source source.Options
+	// Output is the stub's path; the sidecar's is Output + ".smolmachine".
+	Output string
+	// SingleFile appends the sidecar to the stub instead.
+	SingleFile bool
+	// Parts is the path of the parts file.
+	Parts string
+	// Engines are the engines that the pack carries; empty means all of Parts.
+	Engines []string
+	// CacheDir is the user's cache; empty means no cache.
+	CacheDir string
+	// Level is the zstd level for the root file system, 1 (fast) to 19.
+	Level int
+	// Defaults and Policy go into the manifest as they are.
+	Defaults manifest.Defaults
+	Policy   manifest.Policy
+	// Created is recorded as the pack's date unless it is zero. It is never
+	// the clock: the same inputs give the same bytes.
+	Created time.Time
+	// Progress shows how far the steps are; nil shows nothing.
+	Progress Progress
+	// Note is told what the user should know, a line at a time.
+	Note func(string)
+}
+
+// Progress shows the steps of packing. Its methods are called from several
+// goroutines.
+type Progress interface {
+	// Step says that of total bytes of a step done are done; total is 0 while
+	// nobody knows it. A step ends when done reaches total, or with EndStep.
+	Step(name string, done, total int64)
+	EndStep(name string)
+}
+
+type noProgress struct{}
+
+func (noProgress) Step(string, int64, int64) {}
+func (noProgress) EndStep(string)            {}
+
+// The names of the steps.
+const (
+	StepPull     = "pull"
+	StepFlatten  = "flatten"
+	StepCompress = "compress"
+)
+
+// The levels of compression that can be asked for.
+const (
+	MinLevel     = 1
+	DefaultLevel = 3
+	MaxLevel     = 19
+)
+
+// Result is what Build wrote.
+type Result struct {
+	Stub     string
+	Sidecar  string // empty for a single file
+	Digest   string // the pack's identity
+	Size     int64  // of both files, in bytes
+	Cached   bool   // the root file system was not flattened again
+	Manifest *manifest.Manifest
+}
+
+// Build packs an image. On error the output is what it was before.
+func Build(ctx context.Context, opts Options) (Result, error) {
+	if err := opts.check(); err != nil {
+		return Result{}, err
+	}
+	parts, err := openParts(opts.Parts)
+	if err != nil {
+		return Result{}, err
+	}
+	defer parts.Close()
+	chosen, err := parts.choose(opts)
+	if err != nil {
+		return Result{}, err
+	}
+	opts.Source.Pulled = func(done, total int64) { opts.Progress.Step(StepPull, done, total) }
+	opts.Source.Note = opts.Note
+	out, err := newOutput(ctx, opts, parts)
+	if err != nil {
+		return Result{}, err
+	}
+	defer out.abort()
+	img, err := source.Open(ctx, opts.Image, opts.Source)
+	if err != nil {
+		return Result{}, err
+	}
+	defer img.Close()
+	b := &builder{opts: opts, img: img, parts: parts, out: out}
+	return b.build(ctx, chosen)
+}
+
+func (o *Options) check() error {
+	if o.Progress == nil {
+		o.Progress = noProgress{}
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
+	}
+	if o.Level == 0 {
+		o.Level = DefaultLevel
+	}
+	if o.Level < MinLevel || o.Level > MaxLevel {
+		return fmt.Errorf("compression level %d is not between %d and %d", o.Level, MinLevel, MaxLevel)
+	}
+	return nil
+}
+
+// builder is one run of Build.
+type builder struct {
+	opts  Options
+	img   *source.Image
+	parts *parts
+	out   *output
+}
+
+// build writes the root file system first, because it takes longest and is
+// most likely to fail, then the parts.
+func (b *builder) build(ctx context.Context, chosen []manifest.Section) (Result, error) {
+	rootfs, cached, err := b.rootfs(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	sections := []manifest.Section{rootfs}
+	for _, s := range chosen {
+		copied, err := b.out.sidecar.Copy(ctx, b.parts.reader, s)
+		if err != nil {
+			return Result{}, fmt.Errorf("copying the part %s: %w", s.Kind, err)
+		}
+		sections = append(sections, copied)
+	}
+	m := b.manifest(sections)
+	encoded, err := m.Encode()
+	if err != nil {
+		return Result{}, err
+	}
+	res, err := b.out.commit(encoded)
+	if err != nil {
+		return Result{}, err
+	}
+	res.Digest, res.Cached, res.Manifest = manifest.Digest(encoded), cached, m
+	return res, nil
+}
+
+// manifest says what is in the pack.
+func (b *builder) manifest(sections []manifest.Section) *manifest.Manifest {
+	m := &manifest.Manifest{
+		SchemaVersion: manifest.SchemaVersion,
+		MediaType:     manifest.MediaType,
+		Platform:      b.img.Platform,
+		Image: manifest.Image{
+			Reference:    b.img.Reference,
+			Digest:       b.img.Digest,
+			ConfigDigest: b.img.ConfigDigest,
+			DiffIDs:      b.img.DiffIDs(),
+			Config:       b.img.Config,
+		},
+		Defaults: b.opts.Defaults,
+		Policy:   b.opts.Policy,
+		Parts:    b.parts.manifest.Parts,
+		Sections: sections,
+	}
+	if !b.opts.Created.IsZero() {
+		m.Created = b.opts.Created.UTC().Format(time.RFC3339)
+	}
+	return m
+}
+
+// rootfs puts the image's root file system into the sidecar: from the cache if
+// it is there, and into the cache otherwise.
+func (b *builder) rootfs(ctx context.Context) (manifest.Section, bool, error) {
+	key := b.cacheKey()
+	if key == "" {
+		s, err := b.flatten(ctx, b.out.sidecar)
+		return s, false, err
+	}
+	cache, err := openFlattened(b.opts.CacheDir)
+	if err != nil {
+		b.opts.Note(fmt.Sprintf("packing without the cache: %v", err))
+		s, err := b.flatten(ctx, b.out.sidecar)
+		return s, false, err
+	}
+	if s, err := cache.copyTo(ctx, key, b.out.sidecar); err == nil {
+		return s, true, nil
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return manifest.Section{}, false, err
+	}
+	err = cache.fill(key, b.img.Platform, func(w *sidecar.Writer) (manifest.Section, error) { return b.flatten(ctx, w) })
+	if err != nil {
+		return manifest.Section{}, false, err
+	}
+	s, err := cache.copyTo(ctx, key, b.out.sidecar)
+	return s, false, err
+}

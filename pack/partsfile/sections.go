@@ -1,0 +1,101 @@
+package partsfile
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/pack/agentdisk"
+	"github.com/smolvm/smolvm/pack/source"
+	"github.com/smolvm/smolvm/pack/storage"
+	"github.com/smolvm/smolvm/sidecar"
+)
+
+const (
+	// level is the highest zstd level there is.
+	level = 19
+	// frameSize in bytes: large for the ratio, small enough that several cores
+	// have something to do at the first start.
+	frameSize = 8 << 20
+	// storageMiB is the storage disk's size before the guest grows it.
+	storageMiB = storage.DefaultMiB
+)
+
+func (o Options) addSections(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest) error {
+	for _, p := range o.parts() {
+		if err := o.addPart(ctx, w, m, p); err != nil {
+			return fmt.Errorf("the part %s: %w", p.kind, err)
+		}
+	}
+	err := o.addMade(ctx, w, m, manifest.KindStorage, func(f *os.File) error { return storage.Write(f, storageMiB) })
+	if err != nil {
+		return fmt.Errorf("the storage disk: %w", err)
+	}
+	return nil
+}
+
+func (o Options) addPart(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, p part) error {
+	if p.kind == manifest.KindAgent {
+		return o.addMade(ctx, w, m, p.kind, func(f *os.File) error { return o.writeAgentDisk(p.path, f) })
+	}
+	f, err := os.Open(p.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return add(ctx, w, m, p.kind, f)
+}
+
+// addMade adds a section whose contents make writes to a temporary file.
+func (o Options) addMade(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, kind string, make func(*os.File) error) error {
+	f, err := source.TempFile()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := make(f); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return add(ctx, w, m, kind, f)
+}
+
+func add(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, kind string, r io.Reader) error {
+	s, err := w.Add(ctx, sidecar.Spec{
+		Kind: kind, Executable: slices.Contains(executables, kind),
+		Encoding: manifest.EncodingZstd, Level: level, FrameSize: frameSize,
+	}, r)
+	if err != nil {
+		return err
+	}
+	m.Sections = append(m.Sections, s)
+	return nil
+}
+
+// writeAgentDisk makes the guest's own disk of the agent and its tools.
+func (o Options) writeAgentDisk(agent string, dst *os.File) error {
+	paths := map[string]string{agentdisk.Agent: agent}
+	maps.Copy(paths, o.AgentFiles)
+	files := map[string]agentdisk.File{}
+	for _, name := range sorted(paths) {
+		f, err := os.Open(paths[name])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		fi, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		files[name] = agentdisk.File{Content: f, Size: fi.Size(), Perm: 0o755}
+	}
+	return agentdisk.Write(dst, files)
+}
+
+func sorted(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
