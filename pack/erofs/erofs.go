@@ -8,9 +8,9 @@
 // copies all contents twice. So it is given every regular file empty, and this
 // room does the rest:
 //
-//	block 0        superblock
-//	1 … d          contents: each file starts a block of its own; holes stay holes
-//	d+1 …          go-erofs's directory blocks and inodes, moved here
+//	block 0    superblock
+//	1 … d      contents: each file starts a block of its own; holes stay holes
+//	d+1 …      what go-erofs wrote: directory blocks, inodes
 //
 // Contents are written once, in the order in which they arrive, straight to the
 // image's own file; the metadata follows when the tree is complete. After

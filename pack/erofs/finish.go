@@ -1,10 +1,14 @@
 package erofs
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Offsets in the superblock, which starts 1024 bytes into the image
@@ -35,40 +39,59 @@ func (b *Builder) Finish(root *Inode, built time.Time) error {
 	if err := b.sweep(); err != nil {
 		return err
 	}
-	image, inodes, err := metadata(root)
+	inodes, err := metadata(root, b.f, b.next*BlockSize)
 	if err != nil {
 		return err
 	}
-	g, err := newGraft(image, b.next)
+	fi, err := b.f.Stat()
 	if err != nil {
-		return err
-	}
-	if err := g.tree(root); err != nil {
-		return fmt.Errorf("completing the metadata: %w", err)
+		return fmt.Errorf("writing the image: %w", err)
 	}
 	// erofs-utils look for attributes behind every inode, even where the inode
-	// says that it has none and the image ends.
-	body := append(image[BlockSize:], zeros[:BlockSize]...)
-	blocks := b.next + int64(len(body))/BlockSize
-	if len(body)%BlockSize != 0 || blocks > 1<<32-1 {
-		return fmt.Errorf("the image does not fit: %d blocks", blocks)
+	// says that it has none and the image ends: one more block, of zeros.
+	blocks := fi.Size()/BlockSize + 1
+	if fi.Size()%BlockSize != 0 || blocks > 1<<32-1 {
+		return fmt.Errorf("the image does not fit: %d bytes", fi.Size())
 	}
-	super := image[:BlockSize]
+	if err := b.f.Truncate(blocks * BlockSize); err != nil {
+		return fmt.Errorf("sizing the image: %w", err)
+	}
+	length := int(fi.Size() - b.next*BlockSize)
+	image, err := unix.Mmap(int(b.f.Fd()), b.next*BlockSize, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("completing the metadata: %w", err)
+	}
+	super, err := complete(root, image, b.next)
+	if err := errors.Join(err, unix.Munmap(image)); err != nil {
+		return fmt.Errorf("completing the metadata: %w", err)
+	}
 	le := binary.LittleEndian
-	le.PutUint16(super[superRootNid:], uint16(nidShift+g.rootNid))
 	le.PutUint64(super[superInos:], inodes)
 	le.PutUint64(super[superBuildTime:], uint64(clamp(built).Unix()))
 	le.PutUint32(super[superBlocks:], uint32(blocks))
-	le.PutUint32(super[superMeta:], uint32(int64(g.metaBlock)+g.shift-1))
-	copy(super[superUUID:], uuid(body))
-
-	if _, err := b.f.WriteAt(body, b.next*BlockSize); err != nil {
-		return fmt.Errorf("writing the image: %w", err)
-	}
 	if _, err := b.f.WriteAt(super, 0); err != nil {
 		return fmt.Errorf("writing the image: %w", err)
 	}
 	return nil
+}
+
+// complete grafts go-erofs's image, whose first block is block number first of
+// ours, and returns the superblock's block, which it takes out.
+func complete(root *Inode, image []byte, first int64) ([]byte, error) {
+	g, err := newGraft(image, first)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.visit(root, g.rootNid); err != nil {
+		return nil, err
+	}
+	super := bytes.Clone(image[:BlockSize])
+	clear(image[:BlockSize])
+	le := binary.LittleEndian
+	le.PutUint16(super[superRootNid:], uint16(nidShift+g.rootNid))
+	le.PutUint32(super[superMeta:], uint32(int64(g.metaBlock)+g.shift-1))
+	copy(super[superUUID:], uuid(image))
+	return super, nil
 }
 
 // uuid makes a version 8 UUID (RFC 9562: any contents) of the metadata.

@@ -26,8 +26,7 @@ const (
 
 var errLayout = errors.New("go-erofs laid the image out in a way that is not understood")
 
-// graft completes go-erofs's image, held in memory, and moves it to its place
-// behind the contents.
+// graft completes go-erofs's image where it lies, behind the contents.
 type graft struct {
 	image     []byte
 	metaBlock uint32 // where the image says its inodes start
@@ -35,8 +34,8 @@ type graft struct {
 	shift     int64 // added to every block number of the image
 }
 
-// newGraft is for an image whose block 1 is to become block next.
-func newGraft(image []byte, next int64) (*graft, error) {
+// newGraft is for an image whose first block is block number first of ours.
+func newGraft(image []byte, first int64) (*graft, error) {
 	if len(image) < BlockSize {
 		return nil, errLayout
 	}
@@ -44,12 +43,8 @@ func newGraft(image []byte, next int64) (*graft, error) {
 		image:     image,
 		metaBlock: binary.LittleEndian.Uint32(image[superMeta:]),
 		rootNid:   uint64(binary.LittleEndian.Uint16(image[superRootNid:])),
-		shift:     next - 1,
+		shift:     first,
 	}, nil
-}
-
-func (g *graft) tree(root *Inode) error {
-	return g.visit(root, g.rootNid)
 }
 
 // slot returns the image from the inode's first byte on.

@@ -1,11 +1,12 @@
 package erofs
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -34,21 +35,25 @@ type library struct {
 	paths  int
 }
 
-// metadata lays out the tree and returns go-erofs's image and the number of
-// inodes in it.
-func metadata(root *Inode) ([]byte, uint64, error) {
-	var out memory
+// metadata lays the tree out in f from offset off on, and returns the number of
+// inodes.
+func metadata(root *Inode, f *os.File, off int64) (uint64, error) {
+	at := io.NewOffsetWriter(f, off)
+	out := &output{Writer: bufio.NewWriterSize(at, 1<<18), at: at}
 	l := &library{
-		w:    goerofs.Create(&out, goerofs.WithBlockSize(BlockSize), goerofs.WithBuildTime(libraryTime, 0)),
+		w:    goerofs.Create(out, goerofs.WithBlockSize(BlockSize), goerofs.WithBuildTime(libraryTime, 0)),
 		seen: map[*Inode]bool{},
 	}
 	if err := l.tree("/", root); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	if err := l.w.Close(); err != nil {
-		return nil, 0, fmt.Errorf("laying out the image: %w", err)
+		return 0, fmt.Errorf("laying out the image: %w", err)
 	}
-	return out.b, l.inodes, nil
+	if err := out.Flush(); err != nil {
+		return 0, fmt.Errorf("writing the image: %w", err)
+	}
+	return l.inodes, nil
 }
 
 func (l *library) tree(name string, i *Inode) error {
@@ -122,26 +127,15 @@ func clamp(t time.Time) time.Time {
 	return t
 }
 
-// memory is an io.WriteSeeker over a byte slice.
-type memory struct {
-	b   []byte
-	off int
+// output buffers the many small writes of go-erofs.
+type output struct {
+	*bufio.Writer
+	at *io.OffsetWriter
 }
 
-func (m *memory) Write(p []byte) (int, error) {
-	if m.off > len(m.b) || len(p) > math.MaxInt-m.off {
-		return 0, errors.New("write beyond the end")
+func (o *output) Seek(off int64, whence int) (int64, error) {
+	if err := o.Flush(); err != nil {
+		return 0, err
 	}
-	n := copy(m.b[m.off:], p)
-	m.b = append(m.b, p[n:]...)
-	m.off += len(p)
-	return len(p), nil
-}
-
-func (m *memory) Seek(off int64, whence int) (int64, error) {
-	if whence != io.SeekStart || off < 0 || off > int64(len(m.b)) {
-		return 0, errors.New("unsupported seek")
-	}
-	m.off = int(off)
-	return off, nil
+	return o.at.Seek(off, whence)
 }

@@ -68,7 +68,7 @@ type Options struct {
 
 // Limits bound what a source may ask for. A zero field means the default.
 type Limits struct {
-	Entries  int64 // archive members; 4 million
+	Entries  int64 // archive members, about 1 KiB of memory each; 2 million
 	Bytes    int64 // of the streams, and of the files' sizes; 128 GiB
 	Metadata int64 // names, link targets and attributes, in bytes; 512 MiB
 }
@@ -79,7 +79,7 @@ func (l Limits) withDefaults() Limits {
 			*v = d
 		}
 	}
-	def(&l.Entries, 4<<20)
+	def(&l.Entries, 2<<20)
 	def(&l.Bytes, 128<<30)
 	def(&l.Metadata, 512<<20)
 	return l
