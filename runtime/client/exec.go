@@ -43,9 +43,9 @@ func Run(ctx context.Context, conn io.ReadWriteCloser, c Command) (wire.Exit, er
 	if err := wire.SendHeader(conn, &wire.Header{Op: wire.OpExec, Exec: &c.Exec}); err != nil {
 		return wire.Exit{}, lost(ctx, err)
 	}
-	done := make(chan struct{})
-	defer close(done)
-	p := &pump{c: c, conn: conn, done: done}
+	p := &pump{c: c, conn: conn, done: make(chan struct{}), window: newWindow()}
+	defer close(p.done)
+	defer p.window.close()
 	r := wire.NewReader(bufio.NewReaderSize(conn, readBuffer))
 	for {
 		t, payload, err := r.Next()
@@ -72,6 +72,7 @@ type pump struct {
 	c       Command
 	conn    io.Writer
 	done    chan struct{}
+	window  *window
 	started bool
 	ended   bool // FrameEnd: no more output
 }
@@ -96,6 +97,12 @@ func (p *pump) frame(t wire.FrameType, payload []byte) (*wire.Exit, error) {
 	case wire.FrameEnd:
 		p.ended = true
 		return nil, nil
+	case wire.FrameRoom:
+		var room wire.Room
+		if err := wire.ReadMessage(t, payload, &room); err != nil {
+			return nil, err
+		}
+		return nil, p.window.give(room.Bytes)
 	case wire.FrameExit:
 		var exit wire.Exit
 		if err := wire.ReadMessage(t, payload, &exit); err != nil {
@@ -140,8 +147,13 @@ func (p *pump) start() (*wire.Exit, error) {
 func (p *pump) stdin() {
 	buf := make([]byte, wire.PrefixSize+wire.MaxPayload)
 	for {
-		n, err := p.c.In.Read(buf[wire.PrefixSize:])
+		room := p.window.wait(wire.MaxPayload)
+		if room == 0 {
+			return
+		}
+		n, err := p.c.In.Read(buf[wire.PrefixSize : wire.PrefixSize+room])
 		if n > 0 {
+			p.window.take(n)
 			frame, _ := wire.Seal(buf[:wire.PrefixSize+n], wire.FrameStdin)
 			if _, werr := p.conn.Write(frame); werr != nil {
 				return // Run notices that the connection is gone

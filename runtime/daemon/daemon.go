@@ -1,0 +1,219 @@
+// Package daemon is the life of a machine that outlives the command which
+// started it: start, stop, status, and the way to its supervisor.
+//
+// All of it rests on two locks of the machine's directory (package state):
+// alive.lock is held by the supervisor for its life and is the truth;
+// start.lock lets one start or stop happen at a time.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime/client"
+	"github.com/smolvm/smolvm/runtime/state"
+	"github.com/smolvm/smolvm/runtime/supervisor"
+)
+
+// ErrStopped says that the machine does not run.
+var ErrStopped = errors.New("the machine is not running")
+
+// Launcher starts a supervisor for the machine in dir.
+type Launcher func(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error)
+
+// Start starts the machine id unless it runs. Of any number of concurrent
+// starts one launches, and all return the status of the same machine; already
+// says that it was another.
+func Start(ctx context.Context, states *state.Dir, id string, launch Launcher) (status *wire.Status, already bool, err error) {
+	dir, err := states.Create(id)
+	if err != nil {
+		return nil, false, err
+	}
+	defer dir.Close()
+	turn, err := dir.LockStart()
+	if err != nil {
+		return nil, false, err
+	}
+	defer turn.Close()
+	alive, err := dir.LockAlive()
+	if errors.Is(err, state.ErrAlive) {
+		if conn, err := dir.Dial(ctx); err == nil {
+			status, err = ask(ctx, conn)
+			if !errors.Is(err, ErrStopped) {
+				return status, true, err
+			}
+		}
+		// It ended just now; nobody else can start it.
+		alive, err = dir.WaitDead()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer alive.Close()
+	status, err = startIn(ctx, dir, alive, launch)
+	return status, false, err
+}
+
+// startIn starts a machine in a directory that is ours alone.
+func startIn(ctx context.Context, dir *state.Machine, alive *os.File, launch Launcher) (*wire.Status, error) {
+	if err := dir.Clear(); err != nil {
+		return nil, err
+	}
+	// The socket exists before the supervisor does: who finds the lock taken
+	// can connect, and waits there until the machine is ready.
+	listener, err := dir.Listen()
+	if err != nil {
+		return nil, err
+	}
+	defer listener.Close()
+	p, err := launch(dir, alive, listener)
+	if err != nil {
+		return nil, errors.Join(err, dir.Clear())
+	}
+	status, err := p.Ready(ctx)
+	if err != nil {
+		p.Kill()
+		return nil, errors.Join(err, dir.Clear())
+	}
+	p.Release()
+	return status, nil
+}
+
+// Connect connects to the machine's supervisor; ErrStopped if there is none.
+func Connect(ctx context.Context, states *state.Dir, id string) (*net.UnixConn, error) {
+	dir, err := states.Machine(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrStopped
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	conn, err := dir.Dial(ctx)
+	if err == nil || !refused(err) {
+		return conn, err
+	}
+	alive, aliveErr := dir.Alive()
+	if aliveErr != nil {
+		return nil, aliveErr
+	}
+	if !alive {
+		return nil, ErrStopped
+	}
+	// Between taking the lock and listening, or between its last client and
+	// its end. Whoever starts or stops it has the turn; after that it is clear.
+	turn, err := dir.LockStart()
+	if err != nil {
+		return nil, err
+	}
+	turn.Close()
+	if conn, err = dir.Dial(ctx); refused(err) {
+		return nil, ErrStopped
+	}
+	return conn, err
+}
+
+func refused(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// Status asks the machine's supervisor; ErrStopped if there is none.
+func Status(ctx context.Context, states *state.Dir, id string) (*wire.Status, error) {
+	conn, err := Connect(ctx, states, id)
+	if err != nil {
+		return nil, err
+	}
+	return ask(ctx, conn)
+}
+
+func ask(ctx context.Context, conn net.Conn) (*wire.Status, error) {
+	reply, err := client.Ask(ctx, conn, &wire.Header{Op: wire.OpStatus})
+	if errors.Is(err, client.ErrLost) {
+		return nil, ErrStopped
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the machine for its status: %w", err)
+	}
+	if reply.Status == nil {
+		return nil, fmt.Errorf("ask the machine for its status: %w: a reply without one", wire.ErrFrame)
+	}
+	return reply.Status, nil
+}
+
+// patience is how long a supervisor may take beyond the grace before it is
+// killed.
+const patience = 5 * time.Second
+
+// Stop ends the machine and waits until nothing of it is left. Its processes
+// have grace to end by themselves. stopped is false if there was none.
+func Stop(ctx context.Context, states *state.Dir, id string, grace time.Duration) (stopped bool, err error) {
+	dir, err := states.Machine(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	turn, err := dir.LockStart()
+	if err != nil {
+		return false, err
+	}
+	defer turn.Close()
+	alive, err := dir.LockAlive()
+	if err == nil {
+		defer alive.Close()
+		return false, dir.Clear()
+	}
+	if !errors.Is(err, state.ErrAlive) {
+		return false, err
+	}
+	alive, err = end(ctx, dir, grace)
+	if err != nil {
+		return false, err
+	}
+	defer alive.Close()
+	return true, dir.Clear()
+}
+
+// end asks the supervisor to stop, waits for its end and takes its lock. One
+// that does not answer in time is killed.
+func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, grace+patience)
+	defer cancel()
+	if conn, err := dir.Dial(ctx); err == nil {
+		// What counts is the lock, not the answer.
+		_, _ = client.Ask(ctx, conn, &wire.Header{Op: wire.OpStop, Stop: &wire.Stop{GraceMillis: grace.Milliseconds()}})
+	}
+	type result struct {
+		lock *os.File
+		err  error
+	}
+	dead := make(chan result, 1)
+	go func() {
+		lock, err := dir.WaitDead()
+		dead <- result{lock, err}
+	}()
+	select {
+	case r := <-dead:
+		return r.lock, r.err
+	case <-ctx.Done():
+	}
+	record, err := dir.ReadRecord()
+	if err != nil {
+		return nil, fmt.Errorf("stop a machine that does not answer: %w", err)
+	}
+	if err := record.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return nil, fmt.Errorf("stop a machine that does not answer: %w", err)
+	}
+	r := <-dead
+	return r.lock, r.err
+}

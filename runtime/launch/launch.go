@@ -1,0 +1,155 @@
+package launch
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/runtime/ladder"
+	"github.com/smolvm/smolvm/runtime/plan"
+	"github.com/smolvm/smolvm/runtime/state"
+	"github.com/smolvm/smolvm/runtime/supervisor"
+	"github.com/smolvm/smolvm/sidecar"
+)
+
+// Host is where machines are launched.
+type Host struct {
+	Ladder ladder.Ladder
+	// StateDir is protected from machines, along with the cache.
+	StateDir string
+}
+
+// Request is one launch.
+type Request struct {
+	Options plan.Options
+	// Isolation is the level that the runner wants, or machine.IsolationAuto.
+	Isolation string
+	// Name tells machines of one pack apart.
+	Name string
+	// Refill extracts parts again that the cache has.
+	Refill bool
+	// Progress returns whom to tell about the extraction of a section; it may
+	// be called concurrently, and be nil.
+	Progress func(manifest.Section) sidecar.Progress
+	// Dropped is told which higher rungs could not be used; it may be nil.
+	Dropped func([]ladder.Finding)
+}
+
+// Machine is a machine that is ready to be started.
+type Machine struct {
+	Config  machine.Config
+	engine  string
+	scratch string
+	entries []*sidecar.Entry
+}
+
+// Prepare does everything that needs no new process. The caller closes the
+// machine once it is started.
+func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, error) {
+	rung, dropped, err := h.Ladder.Choose(ctx, ladder.Request{
+		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(dropped) > 0 && req.Dropped != nil {
+		req.Dropped(dropped)
+	}
+	dir, err := sidecar.DefaultCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	if err := plan.Volumes(req.Options.Volumes, h.StateDir, dir); err != nil {
+		return nil, err
+	}
+	m := &Machine{engine: rung.Engine.Name(), scratch: filepath.Join(dir, "scratch")}
+	if m.Config, err = plan.Machine(p.Manifest, req.Options); err != nil {
+		return nil, err
+	}
+	m.Config.Isolation = req.Isolation
+	m.Config.Pack = p.Reader.Digest()
+	m.Config.Name = req.Name
+	if err := m.fill(ctx, p, dir, rung.Parts, req); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// fill brings the parts into the cache and leases them.
+func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string, req Request) error {
+	cache, err := sidecar.OpenCache(dir)
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	if err := os.Mkdir(m.scratch, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make a mount point in the cache: %w", err)
+	}
+	fill := cache.Fill
+	if req.Refill {
+		fill = cache.Refill
+	}
+	entries := make([]*sidecar.Entry, len(kinds))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, kind := range kinds {
+		section, _ := p.Manifest.Section(kind, "")
+		group.Go(func() (err error) {
+			var progress sidecar.Progress
+			if req.Progress != nil {
+				progress = req.Progress(section)
+			}
+			entries[i], err = fill(ctx, p.Reader, section, progress)
+			return err
+		})
+	}
+	err = group.Wait()
+	m.Config.Parts = make(map[string]string, len(kinds))
+	for i, e := range entries {
+		if e != nil {
+			m.entries = append(m.entries, e)
+			m.Config.Parts[kinds[i]] = e.Path
+		}
+	}
+	return err
+}
+
+// Close gives up our own leases; a machine that was started has its own.
+func (m *Machine) Close() {
+	for _, e := range m.entries {
+		e.Close()
+	}
+}
+
+// Ephemeral starts a machine that lives as long as its connection.
+func (m *Machine) Ephemeral() (*supervisor.Process, error) {
+	m.Config.Ephemeral = true
+	// Unlike a daemon's, its name must not be the same twice.
+	m.Config.ID = "run-" + rand.Text()[:16]
+	return supervisor.Spawn(m.options())
+}
+
+// Daemon starts a machine that stays, in its directory, of which the caller
+// holds the alive lock.
+func (m *Machine) Daemon(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
+	m.Config.ID = dir.ID()
+	opts := m.options()
+	opts.Machine, opts.Alive, opts.Listener = dir, alive, listener
+	return supervisor.Spawn(opts)
+}
+
+func (m *Machine) options() supervisor.Options {
+	opts := supervisor.Options{Config: m.Config, Engine: m.engine, Scratch: m.scratch}
+	for _, e := range m.entries {
+		opts.Leases = append(opts.Leases, e.File())
+	}
+	return opts
+}
