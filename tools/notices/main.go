@@ -66,8 +66,8 @@ func generate(dirs []string) (string, error) {
 		}
 	}
 	var list, texts strings.Builder
-	for _, path := range slices.Sorted(maps.Keys(modules)) {
-		m := modules[path]
+	for _, key := range slices.Sorted(maps.Keys(modules)) {
+		m := modules[key]
 		files, err := licences(m.Dir)
 		if err != nil {
 			return "", fmt.Errorf("%s %s: %w", m.Path, m.Version, err)
@@ -116,13 +116,13 @@ func linked(dir string, modules map[string]module) error {
 			if m.Replace != nil {
 				m.Dir = m.Replace.Dir
 			}
-			modules[m.Path] = *m
+			modules[m.Path+" "+m.Version] = *m
 		}
 	}
 	return nil
 }
 
-var licenceName = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents|copyright)([-.].*)?$`)
+var licenceName = regexp.MustCompile(`(?i)^((un)?licen[cs]e|copying|notice|patents|copyright)([-.].*)?$`)
 
 // licences are the files in a module's top directory that state its terms.
 func licences(dir string) ([]string, error) {
