@@ -17,13 +17,16 @@ import (
 // section; its name is the cache key.
 type flattened struct{ dir string }
 
+// flattenedStore is its namespace in the user's cache.
+const flattenedStore = "flattened"
+
 // openFlattened makes the cache's directory. The user's cache is checked by
 // the room that owns it; ours lies below.
 func openFlattened(cacheDir string) (*flattened, error) {
 	if _, err := sidecar.OpenCache(cacheDir); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cacheDir, "flattened")
+	dir := filepath.Join(cacheDir, flattenedStore)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the cache of flattened images: %w", err)
 	}
