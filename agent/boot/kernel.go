@@ -12,7 +12,8 @@ import (
 const quiet = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 
 // kernelMounts are what a container has. Optional ones depend on what the
-// guest's kernel was built with.
+// guest's kernel was built with. The terminals have no mode= because gVisor
+// gives it to their directory, too, which nobody could enter then.
 var kernelMounts = []struct {
 	target, fstype, options string
 	flags                   uintptr
@@ -23,7 +24,7 @@ var kernelMounts = []struct {
 	{"/sys", "sysfs", "", quiet | unix.MS_RDONLY, 0o555, true},
 	{"/sys/fs/cgroup", "cgroup2", "", quiet | unix.MS_RDONLY, 0, true},
 	{"/dev", "tmpfs", "mode=755,size=64m", unix.MS_NOSUID | unix.MS_STRICTATIME, 0o755, false},
-	{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC, 0o755, false},
+	{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC, 0o755, false},
 	{"/dev/shm", "tmpfs", "mode=1777,size=64m", quiet, 0o755, false},
 	{"/dev/mqueue", "mqueue", "", quiet, 0o755, true},
 }

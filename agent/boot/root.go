@@ -62,31 +62,36 @@ func mountOverlay(b *wire.Boot) error {
 		"lowerdir="+imagePath(b)+",upperdir="+upper+",workdir="+work)
 }
 
-// enterRoot makes the image the root of this process and all that follow, and
-// keeps the agent's disk as the working directory until leaveDisk. A pivot, not
-// a chroot: root in the guest may call chroot itself and climb out of one.
+// enterRoot makes the image the place where absolute paths begin, and keeps the
+// agent's disk as the working directory.
 func enterRoot(*wire.Boot) error {
-	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
+	if err := unix.Chroot(rootDir); err != nil {
+		return fmt.Errorf("chroot to %s: %w", rootDir, err)
 	}
-	defer unix.Close(old)
-	if err := unix.Chdir(rootDir); err != nil {
-		return err
-	}
-	// Both arguments the same: the old root lands on top of the new one and
-	// no directory for it has to exist in the image.
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivoting: %w", err)
-	}
-	return unix.Fchdir(old)
+	return nil
 }
 
+// leaveDisk makes the image the root of the mount namespace and drops the
+// agent's disk. Root in the guest may call chroot itself and could climb out
+// of one; out of a pivoted root nothing leads. Both arguments of the pivot are
+// the same, so the old root lands on top of the new one, where "/.." would
+// reach it: it is unmounted at once.
 func leaveDisk(*wire.Boot) error {
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return err
+	for _, s := range []struct {
+		name string
+		do   func() error
+	}{
+		{"leaving the chroot", func() error { return unix.Chroot(".") }},
+		{"entering the root file system", func() error { return unix.Chdir(rootDir) }},
+		{"pivoting", func() error { return unix.PivotRoot(".", ".") }},
+		{"unmounting the agent's disk", func() error { return unix.Unmount(".", unix.MNT_DETACH) }},
+		{"entering the new root", func() error { return unix.Chdir("/") }},
+	} {
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
 	}
-	return unix.Chdir("/")
+	return nil
 }
 
 func mount(source, target, fstype string, flags uintptr, options string) error {

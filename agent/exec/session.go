@@ -3,6 +3,7 @@ package exec
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,9 @@ type session struct {
 	child  *reap.Child
 	input  *input // nil if the command has none
 
-	gone  chan struct{} // closed when the client is
-	acked chan struct{} // closed when it has the last frame
+	finished atomic.Bool   // the last frame is on its way
+	gone     chan struct{} // closed when the client is
+	acked    chan struct{} // closed when it has the last frame
 }
 
 // listen handles the client's frames until its acknowledgement or its end. It
@@ -30,6 +32,9 @@ func (s *session) listen(frames *wire.Reader) {
 		t, payload, err := frames.Next()
 		if err == nil {
 			err = s.handle(t, payload)
+		}
+		if t == wire.FrameAck && !s.finished.Load() {
+			err = wire.ErrFrame
 		}
 		if err != nil {
 			close(s.gone)
@@ -141,6 +146,7 @@ func (s *session) wait(gone <-chan struct{}) (timedOut, killed bool) {
 // end sends the last frames. An error means that the client is gone, which
 // listen notices.
 func (s *session) end(exit *wire.Exit) {
+	s.finished.Store(true)
 	_ = wire.WriteFrame(s.stream, wire.FrameEnd, nil)
 	_ = wire.WriteMessage(s.stream, wire.FrameExit, exit)
 }
