@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/state"
@@ -216,4 +217,39 @@ func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File
 	}
 	r := <-dead
 	return r.lock, r.err
+}
+
+// Exec connects for an exec and returns what the machine was started with.
+func Exec(ctx context.Context, states *state.Dir, id string) (*net.UnixConn, *machine.Config, error) {
+	conn, err := Connect(ctx, states, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	record, err := readRecord(states, id)
+	if errors.Is(err, os.ErrNotExist) {
+		err = ErrStopped
+	}
+	if err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, &record.Config, nil
+}
+
+// Ended says why the machine ended, if nobody stopped it and it is known.
+func Ended(states *state.Dir, id string) string {
+	record, err := readRecord(states, id)
+	if err != nil {
+		return ""
+	}
+	return record.Ended
+}
+
+func readRecord(states *state.Dir, id string) (*state.Record, error) {
+	dir, err := states.Machine(id)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.ReadRecord()
 }

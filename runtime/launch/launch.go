@@ -141,6 +141,10 @@ func (m *Machine) Ephemeral() (*supervisor.Process, error) {
 // holds the alive lock.
 func (m *Machine) Daemon(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
 	m.Config.ID = dir.ID()
+	// An exec that waits for the machine to be ready needs to know it.
+	if err := dir.WriteRecord(&state.Record{Config: m.Config, Engine: m.engine}); err != nil {
+		return nil, err
+	}
 	opts := m.options()
 	opts.Machine, opts.Alive, opts.Listener = dir, alive, listener
 	return supervisor.Spawn(opts)

@@ -175,3 +175,12 @@ func CheckWorkingDir(dir string) error {
 	}
 	return nil
 }
+
+// Exec lays a runner's wishes for one command over what its machine was
+// started with.
+func Exec(p machine.Process, o Process) machine.Process {
+	p.WorkingDir = first(o.WorkingDir, p.WorkingDir)
+	p.User = first(o.User, p.User)
+	p.Env = Merge(p.Env, o.Env)
+	return p
+}

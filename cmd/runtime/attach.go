@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/cmd/internal/flags"
+	"github.com/smolvm/smolvm/formats/exit"
+	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime/client"
+	"github.com/smolvm/smolvm/runtime/terminal"
+)
+
+// attachment is how a command is connected to our own streams.
+//
+// Standard input is always the command's, as with a local program: packs stand
+// in pipes. -i is accepted for those used to it. Only in the background of a
+// terminal, where reading would stop us, the command gets none.
+type attachment struct {
+	tty, interactive, detach bool
+	timeout                  time.Duration
+	flags                    *pflag.FlagSet
+}
+
+func (a *attachment) register(f *pflag.FlagSet) {
+	a.flags = f
+	f.BoolVarP(&a.interactive, "interactive", "i", false, "connect standard input (it always is)")
+	f.BoolVarP(&a.tty, "tty", "t", false, "give the command a terminal")
+	f.String("timeout", "", "end the command after `DURATION`, like 30s or 5m; the status is 124 then")
+}
+
+// check reads what the flags say, once they are parsed.
+func (a *attachment) check() (err error) {
+	a.timeout, err = flags.Duration(a.flags, "timeout")
+	return err
+}
+
+// hangTime is how much longer than its time limit a command may take before
+// its machine counts as hung.
+const hangTime = 15 * time.Second
+
+// run connects, runs the command and returns as it ended. Until it runs,
+// signals end us; from then on they are the command's.
+func (a *attachment) run(ctx context.Context, req wire.Exec, stdio cli.Stdio, connect func(context.Context) (io.ReadWriteCloser, error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	signals := terminal.Catch(func(s os.Signal) { cancel(interrupted(s)) })
+	defer signals.Stop()
+	if a.timeout > 0 {
+		defer time.AfterFunc(a.timeout+hangTime, func() { cancel(a.timedOut()) }).Stop()
+	}
+	conn, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	c := client.Command{Exec: req, Out: stdio.Out, Err: stdio.Err, Signals: signals.C}
+	c.Exec.TTY, c.Exec.Detach, c.Exec.TimeoutMillis = a.tty, a.detach, a.timeout.Milliseconds()
+	restore := a.input(&c, stdio, signals.Forward)
+	ended, err := client.Run(ctx, conn, c)
+	restore()
+	switch {
+	case err != nil:
+		return client.Failure(err)
+	case ended.TimedOut:
+		return a.timedOut()
+	}
+	return client.Status(ended)
+}
+
+func (a *attachment) timedOut() error {
+	return &exit.Error{Status: exit.Timeout, Err: fmt.Errorf("the command did not end within its time limit of %s", a.timeout)}
+}
+
+// input connects standard input and, with -t, our terminal; the latter becomes
+// raw only when the command runs, so that ^C works until then. The returned
+// function gives it back.
+func (a *attachment) input(c *client.Command, stdio cli.Stdio, running func()) (restore func()) {
+	var raw *terminal.Raw
+	stopSizes := func() {}
+	in, isFile := stdio.In.(*os.File)
+	onTerminal := isFile && terminal.Is(in)
+	if !a.detach && !(onTerminal && !terminal.Foreground(in)) {
+		c.In, c.Exec.Stdin = stdio.In, true
+	}
+	if a.tty {
+		if screen := screen(stdio); screen != nil {
+			c.Exec.Size = terminal.Size(screen)
+			c.Sizes, stopSizes = terminal.Resizes(screen)
+		}
+	}
+	c.Started = func() (err error) {
+		running()
+		if a.tty && onTerminal && c.Exec.Stdin {
+			raw, err = terminal.MakeRaw(in)
+		}
+		return err
+	}
+	return func() {
+		stopSizes()
+		if raw != nil {
+			raw.Restore()
+		}
+	}
+}
+
+// screen is the terminal whose size counts.
+func screen(stdio cli.Stdio) *os.File {
+	for _, s := range []any{stdio.Out, stdio.In, stdio.Err} {
+		if f, ok := s.(*os.File); ok && terminal.Is(f) {
+			return f
+		}
+	}
+	return nil
+}
+
+// lost says whether the machine ended before its command.
+func lost(err error) bool { return errors.Is(err, client.ErrLost) }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/cmd/internal/flags"
+	"github.com/smolvm/smolvm/formats/exit"
+	"github.com/smolvm/smolvm/runtime/daemon"
+	"github.com/smolvm/smolvm/runtime/supervisor"
+)
+
+func (a *app) stop() *cli.Command {
+	return &cli.Command{
+		Name: "stop", Short: "Stop the machine that was started",
+		Long:     "Its processes get SIGTERM, and SIGKILL after the grace. Stopping a stopped machine is fine.",
+		Examples: []string{a.name + " stop -t 2s"},
+		New: func(f *pflag.FlagSet) cli.RunFunc {
+			var name flags.Name
+			name.Register(f)
+			f.StringP("grace", "t", "", "how long processes may take to end: `DURATION` (default 10s)")
+			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
+				if err := noArgs(args); err != nil {
+					return err
+				}
+				grace := supervisor.DefaultGrace
+				if f.Changed("grace") && f.Lookup("grace").Value.String() == "0" {
+					grace = 0
+				} else if d, err := flags.Duration(f, "grace"); err != nil {
+					return err
+				} else if d > 0 {
+					grace = d
+				}
+				return a.stopDaemon(ctx, &name, grace, stdio)
+			}
+		},
+	}
+}
+
+func (a *app) stopDaemon(ctx context.Context, name *flags.Name, grace time.Duration, stdio cli.Stdio) error {
+	states, id, err := a.locate(name)
+	if err != nil {
+		return err
+	}
+	stopped, err := daemon.Stop(ctx, states, id, grace)
+	if err != nil {
+		return err
+	}
+	if stopped {
+		fmt.Fprintln(stdio.Err, "smolvm: stopped")
+	} else {
+		fmt.Fprintln(stdio.Err, "smolvm: no daemon was running")
+	}
+	return nil
+}
+
+// noArgs refuses arguments that a command would ignore.
+func noArgs(args []string) error {
+	if len(args) > 0 {
+		return exit.Usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}
