@@ -1,15 +1,12 @@
 package sidecar
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // DefaultCacheDir returns the directory that this user's packs share, made and
@@ -37,10 +34,14 @@ func DefaultCacheDir() (string, error) {
 	// /tmp is everybody's: the name is only a name, OpenCache sees to it that
 	// the directory is ours.
 	dir := filepath.Join(os.TempDir(), "smolvm-"+strconv.Itoa(os.Geteuid()))
-	if err := tryCache(dir); err != nil {
-		return "", fmt.Errorf("no cache directory: %w; set XDG_CACHE_HOME to a directory that you may write to", errors.Join(failed, err))
+	err := tryCache(dir)
+	switch {
+	case err == nil:
+		return dir, nil
+	case failed != nil:
+		err = fmt.Errorf("%w; %w", failed, err)
 	}
-	return dir, nil
+	return "", fmt.Errorf("%w; set XDG_CACHE_HOME to a directory that you may write to", err)
 }
 
 func tryCache(dir string) error {
@@ -48,11 +49,7 @@ func tryCache(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	if err := unix.Faccessat(int(c.sections.dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
-		return fmt.Errorf("cache directory %s: %w", dir, err)
-	}
-	return nil
+	return c.Close()
 }
 
 // homeDir is $HOME or, for whoever is started without it, what the password

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,32 +101,4 @@ func (s *Store) is(name string, f *os.File) bool {
 	var a, b unix.Stat_t
 	return unix.Fstatat(int(s.dir.Fd()), name, &a, unix.AT_SYMLINK_NOFOLLOW) == nil &&
 		unix.Fstat(int(f.Fd()), &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
-}
-
-// sweep removes what extractions left behind that were killed.
-func (s *Store) sweep() {
-	for _, file := range s.names() {
-		name, ok := strings.CutSuffix(file, tempSuffix)
-		if !ok {
-			name, ok = strings.CutSuffix(file, lockSuffix)
-		}
-		if !ok {
-			continue
-		}
-		if l := s.tryLock(name); l != nil {
-			_ = s.remove(name + tempSuffix)
-			l.release()
-		}
-	}
-}
-
-// names lists the directory. An error ends the list.
-func (s *Store) names() []string {
-	dir, err := s.open(".", unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return names
 }

@@ -42,6 +42,10 @@ func (c *Cache) List() ([]EntryInfo, error) {
 	return list, err
 }
 
+// Sweep removes what extractions left behind that were killed, other than
+// those that Fill repeats and so removes by itself.
+func (c *Cache) Sweep() error { return c.stores((*Store).sweep) }
+
 // stores calls visit with every namespace.
 func (c *Cache) stores(visit func(*Store)) error {
 	dirs, err := os.ReadDir(c.path)
@@ -153,4 +157,32 @@ func (s *Store) evict(name string) bool {
 	}
 	defer f.Close()
 	return s.remove(name) == nil
+}
+
+// sweep removes what extractions left behind that were killed.
+func (s *Store) sweep() {
+	for _, file := range s.names() {
+		name, ok := strings.CutSuffix(file, tempSuffix)
+		if !ok {
+			name, ok = strings.CutSuffix(file, lockSuffix)
+		}
+		if !ok {
+			continue
+		}
+		if l := s.tryLock(name); l != nil {
+			_ = s.remove(name + tempSuffix)
+			l.release()
+		}
+	}
+}
+
+// names lists the directory. An error ends the list.
+func (s *Store) names() []string {
+	dir, err := s.open(".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	return names
 }

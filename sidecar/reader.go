@@ -119,6 +119,9 @@ func (r *Reader) Digest() string {
 // Name is the path the sidecar was opened by.
 func (r *Reader) Name() string { return r.file.Name() }
 
+// Fd is the descriptor of the open file, which stays the Reader's.
+func (r *Reader) Fd() uintptr { return r.file.Fd() }
+
 // Appended says whether something, a launcher, comes before the sidecar.
 func (r *Reader) Appended() bool { return r.base > 0 }
 

@@ -162,7 +162,6 @@ func (s *Store) fill(ctx context.Context, key Key, anew bool, fill func(context.
 				return e, err
 			}
 		}
-		s.sweep()
 		err = s.write(ctx, key, fill)
 		l.release()
 		if err != nil {
