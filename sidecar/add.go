@@ -50,7 +50,7 @@ func (w *Writer) Add(ctx context.Context, spec Spec, r io.Reader) (manifest.Sect
 	g.Go(func() error {
 		defer close(slots)
 		var err error
-		s.Size, err = c.split(ctx, r, contents, slots)
+		s.Size, err = c.split(ctx, r, contents, slots, spec.Progress)
 		return err
 	})
 	g.Go(func() error {
@@ -152,7 +152,7 @@ func (c *compressor) close() {
 
 // split cuts r into frames, hashes them in order and has them compressed in
 // any order. It returns how many bytes r had.
-func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte) (int64, error) {
+func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte, progress Progress) (int64, error) {
 	workers, ctx := errgroup.WithContext(ctx)
 	workers.SetLimit(c.workers)
 	src, size := newSource(r), int64(0)
@@ -168,6 +168,9 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 		}
 		sum.Write(buf[:n])
 		size += int64(n)
+		if progress != nil {
+			progress(size)
+		}
 		slot := make(chan []byte, 1)
 		select {
 		case slots <- slot:

@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"reflect"
 
 	"github.com/smolvm/smolvm/formats/footer"
@@ -29,29 +26,45 @@ type Spec struct {
 	Level int
 	// FrameSize is the contents of a frame in bytes; 0 is DefaultFrameSize.
 	FrameSize int64
+	// Progress is told how much of the contents is read; nil is allowed.
+	Progress Progress
 }
 
 // Writer writes one sidecar. What it writes becomes visible with Commit, at
 // once and complete. It is not safe for concurrent use.
 type Writer struct {
-	path     string
+	path     string // empty for a file that is not ours
 	file     *os.File
 	base     int64 // where in the file the sidecar begins
 	end      int64 // where in the sidecar the last section ends
 	sections []manifest.Section
 }
 
+// NewWriter begins a sidecar in f, which is empty, open for reading and
+// writing, and stays the caller's. It ends with Finish.
+func NewWriter(f *os.File) *Writer { return &Writer{file: f} }
+
 // Create begins a sidecar that Commit puts at path, in place of whatever is
 // there.
-func Create(path string) (*Writer, error) { return create(path, 0o644, nil) }
+func Create(path string) (*Writer, error) { return create(path, 0o644) }
 
 // CreateSingle begins a single-file pack: launcher, then sidecar. The file
 // will be executable.
 func CreateSingle(path string, launcher io.Reader) (*Writer, error) {
-	return create(path, 0o755, launcher)
+	w, err := create(path, 0o755)
+	if err != nil {
+		return nil, err
+	}
+	n, err := io.Copy(w.file, launcher)
+	if err != nil {
+		w.Abort()
+		return nil, fmt.Errorf("writing the launcher: %w", err)
+	}
+	w.base = align(n)
+	return w, nil
 }
 
-func create(path string, mode os.FileMode, launcher io.Reader) (*Writer, error) {
+func create(path string, mode os.FileMode) (*Writer, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s exists and is not a regular file: choose another name", path)
 	}
@@ -59,28 +72,7 @@ func create(path string, mode os.FileMode, launcher io.Reader) (*Writer, error) 
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{path: path, file: f}
-	if launcher != nil {
-		n, err := io.Copy(f, launcher)
-		if err != nil {
-			w.Abort()
-			return nil, fmt.Errorf("writing the launcher: %w", err)
-		}
-		w.base = align(n)
-	}
-	return w, nil
-}
-
-// createTemp makes the file that is renamed to path later. Unlike
-// os.CreateTemp it leaves the mode to the user's umask.
-func createTemp(path string, mode os.FileMode) (*os.File, error) {
-	for {
-		name := fmt.Sprintf(".%s.%08x.tmp", filepath.Base(path), rand.Uint32())
-		f, err := os.OpenFile(filepath.Join(filepath.Dir(path), name), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
+	return &Writer{path: path, file: f}, nil
 }
 
 func align(n int64) int64 {
@@ -129,7 +121,10 @@ func (c contextReader) Read(b []byte) (int, error) {
 // added, in their order, and puts the file in its place. On error nothing is
 // left behind. The Writer is of no use afterwards.
 func (w *Writer) Commit(manifestJSON []byte) error {
-	err := w.finish(manifestJSON)
+	err := w.Finish(manifestJSON)
+	if err == nil {
+		err = w.file.Sync()
+	}
 	if err == nil {
 		err = os.Rename(w.file.Name(), w.path)
 	}
@@ -137,11 +132,18 @@ func (w *Writer) Commit(manifestJSON []byte) error {
 		w.Abort()
 		return fmt.Errorf("writing %s: %w", w.path, err)
 	}
+	err = w.file.Close()
 	w.file = nil
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", w.path, err)
+	}
 	return syncDir(w.path)
 }
 
-func (w *Writer) finish(doc []byte) error {
+// Finish is the part of Commit that writes: manifest and footer. It is all
+// there is to do for a Writer of NewWriter.
+func (w *Writer) Finish(manifestJSON []byte) error {
+	doc := manifestJSON
 	m, err := manifest.Decode(doc)
 	if err != nil {
 		return err
@@ -156,21 +158,16 @@ func (w *Writer) finish(doc []byte) error {
 		ManifestSHA256: sha256.Sum256(doc),
 	}
 	tail := foot.Encode()
-	if _, err := w.file.WriteAt(append(doc[:len(doc):len(doc)], tail[:]...), w.base+w.end); err != nil {
-		return err
-	}
-	if err := w.file.Sync(); err != nil {
-		return err
-	}
-	return w.file.Close()
+	_, err = w.file.WriteAt(append(doc[:len(doc):len(doc)], tail[:]...), w.base+w.end)
+	return err
 }
 
 // Abort removes what was written. After Commit it does nothing.
 func (w *Writer) Abort() {
-	if w.file == nil {
+	if w.file == nil || w.path == "" {
 		return
 	}
-	w.file.Close()
 	_ = os.Remove(w.file.Name())
+	w.file.Close()
 	w.file = nil
 }
