@@ -59,8 +59,10 @@ func Run(transport io.ReadWriteCloser) error {
 	case <-a.off:
 	}
 	unix.Sync()
-	if errors.Is(err, io.EOF) {
-		return nil
+	for _, hungUp := range []error{io.EOF, unix.EPIPE, unix.ECONNRESET} {
+		if errors.Is(err, hungUp) {
+			return nil
+		}
 	}
 	return err
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/smolvm/smolvm/formats/wire"
 )
 
-// The fixed places of the agent's disk, relative to its root.
+// The fixed places of the agent's disk.
 const (
-	imageDir = "image"
-	upperDir = "upper"
-	rootDir  = "rootfs"
+	imageDir = "/image"
+	upperDir = "/upper"
+	rootDir  = "/rootfs"
 )
 
 // A step is one thing to do. Until enterRoot, the process is in the agent's

@@ -65,6 +65,9 @@ func mountOverlay(b *wire.Boot) error {
 // enterRoot makes the image the place where absolute paths begin, and keeps the
 // agent's disk as the working directory.
 func enterRoot(*wire.Boot) error {
+	if err := unix.Chdir("/"); err != nil {
+		return err
+	}
 	if err := unix.Chroot(rootDir); err != nil {
 		return fmt.Errorf("chroot to %s: %w", rootDir, err)
 	}
