@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
@@ -105,8 +106,9 @@ func (a *app) stopped(err error, n *flags.Name) error {
 	return fmt.Errorf("no daemon is running; start it with: %s", command)
 }
 
-// interruptible ends ctx, and with it us, at the signals that ask for it.
-func interruptible(ctx context.Context) (context.Context, func()) {
+// interruptible ends ctx, and with it us, at the signals that ask for it, until
+// stop is called.
+func interruptible(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -115,7 +117,7 @@ func interruptible(ctx context.Context) (context.Context, func()) {
 			cancel(interrupted(s))
 		}
 	}()
-	return ctx, func() { signal.Stop(caught); close(caught); cancel(nil) }
+	return ctx, sync.OnceFunc(func() { signal.Stop(caught); close(caught) })
 }
 
 // interrupted is the silent status of a process that a signal ended.

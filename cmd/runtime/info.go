@@ -93,11 +93,6 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if r.Cache, err = sidecar.DefaultCacheDir(); err != nil {
 		return nil, err
 	}
-	cfg, err := plan.Machine(m, plan.Options{})
-	if err != nil {
-		return nil, err
-	}
-	r.CPUs, r.MemoryMiB, r.StorageMiB = cfg.CPUs, cfg.MemoryMiB, cfg.StorageMiB
 	for _, f := range rungs.Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
 		level := levelReport{Isolation: f.Engine.Isolation(), Engine: f.Engine.Name(), Guarantee: ladder.Guarantee(f.Engine.Isolation())}
 		if f.Err != nil {
@@ -107,6 +102,11 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 		}
 		r.Levels = append(r.Levels, level)
 	}
+	cfg, err := plan.Machine(m, plan.Options{}, r.Isolation)
+	if err != nil {
+		return nil, err
+	}
+	r.CPUs, r.MemoryMiB, r.StorageMiB = cfg.CPUs, cfg.MemoryMiB, cfg.StorageMiB
 	return r, nil
 }
 

@@ -71,7 +71,7 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 		return nil, err
 	}
 	m := &Machine{engine: rung.Engine.Name(), scratch: filepath.Join(dir, "scratch")}
-	if m.Config, err = plan.Machine(p.Manifest, req.Options); err != nil {
+	if m.Config, err = plan.Machine(p.Manifest, req.Options, rung.Engine.Isolation()); err != nil {
 		return nil, err
 	}
 	m.Config.Isolation = req.Isolation
