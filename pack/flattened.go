@@ -4,87 +4,66 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/sidecar"
 )
 
 // flattened is the cache of root file systems that are ready to be copied into
-// a pack: flattened and compressed. An entry is a sidecar with that one
+// a pack: flattened and compressed. It is a namespace of the user's cache, so
+// listing, pruning and locking are that one's. An entry is a sidecar with one
 // section; its name is the cache key.
-type flattened struct{ dir string }
+type flattened struct {
+	cache *sidecar.Cache
+	store *sidecar.Store
+}
 
-// flattenedStore is its namespace in the user's cache.
+// flattenedStore is the namespace.
 const flattenedStore = "flattened"
 
-// openFlattened makes the cache's directory. The user's cache is checked by
-// the room that owns it; ours lies below.
 func openFlattened(cacheDir string) (*flattened, error) {
-	if _, err := sidecar.OpenCache(cacheDir); err != nil {
+	c, err := sidecar.OpenCache(cacheDir)
+	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cacheDir, flattenedStore)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the cache of flattened images: %w", err)
-	}
-	fi, err := os.Lstat(dir)
+	s, err := c.Store(flattenedStore)
 	if err != nil {
-		return nil, fmt.Errorf("opening the cache of flattened images: %w", err)
+		return nil, errors.Join(err, c.Close())
 	}
-	if !fi.IsDir() || fi.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is not a directory of your own with mode 0700; remove it", dir)
-	}
-	return &flattened{dir}, nil
+	return &flattened{c, s}, nil
 }
 
-func (f *flattened) path(key string) string {
-	return filepath.Join(f.dir, key+SidecarSuffix)
-}
+func (f *flattened) Close() error { return errors.Join(f.store.Close(), f.cache.Close()) }
 
-// copyTo copies the entry's section to w. A missing entry is fs.ErrNotExist,
-// and so is a damaged one, which it removes.
-func (f *flattened) copyTo(ctx context.Context, key string, w *sidecar.Writer) (manifest.Section, error) {
-	r, s, err := f.open(key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, err
+// section copies the entry called key to w. If there is none, make writes its
+// section first; made says so. A damaged entry is made again.
+func (f *flattened) section(ctx context.Context, key string, p manifest.Platform, w *sidecar.Writer,
+	make func(context.Context, *sidecar.Writer) (manifest.Section, error)) (s manifest.Section, made bool, err error) {
+	k := sidecar.Key{Name: key, Size: sidecar.AnySize}
+	fill := func(ctx context.Context, file *os.File) error {
+		made = true
+		return writeEntry(ctx, file, p, make)
 	}
-	if err == nil {
-		defer r.Close()
-		if s, err = w.Copy(ctx, r, s); err == nil || ctx.Err() != nil {
-			return s, err
-		}
-	}
-	_ = os.Remove(f.path(key))
-	return s, fmt.Errorf("a damaged entry of the cache (%w): %w", err, fs.ErrNotExist)
-}
-
-func (f *flattened) open(key string) (*sidecar.Reader, manifest.Section, error) {
-	r, err := sidecar.Open(f.path(key))
+	e, err := f.store.Fill(ctx, k, fill)
 	if err != nil {
-		return nil, manifest.Section{}, err
+		return s, made, err
 	}
-	m, err := r.Manifest()
-	if err == nil {
-		if s, ok := m.Section(manifest.KindRootfs, ""); ok {
-			return r, s, nil
-		}
-		err = errors.New("no root file system in it")
+	s, err = copyEntry(ctx, e, w)
+	if err == nil || made || ctx.Err() != nil {
+		return s, made, err
 	}
-	r.Close()
-	return nil, manifest.Section{}, err
+	if e, err = f.store.Refill(ctx, k, fill); err != nil {
+		return s, made, err
+	}
+	s, err = copyEntry(ctx, e, w)
+	return s, made, err
 }
 
-// fill makes an entry; add writes its section.
-func (f *flattened) fill(key string, p manifest.Platform, add func(*sidecar.Writer) (manifest.Section, error)) error {
-	w, err := sidecar.Create(f.path(key))
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	s, err := add(w)
+func writeEntry(ctx context.Context, file *os.File, p manifest.Platform,
+	make func(context.Context, *sidecar.Writer) (manifest.Section, error)) error {
+	w := sidecar.NewWriter(file)
+	s, err := make(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -93,5 +72,23 @@ func (f *flattened) fill(key string, p manifest.Platform, add func(*sidecar.Writ
 	if err != nil {
 		return err
 	}
-	return w.Commit(encoded)
+	return w.Finish(encoded)
+}
+
+// copyEntry ends the use of e.
+func copyEntry(ctx context.Context, e *sidecar.Entry, w *sidecar.Writer) (manifest.Section, error) {
+	defer e.Close()
+	r, err := sidecar.NewReader(e.File())
+	if err != nil {
+		return manifest.Section{}, fmt.Errorf("%s: %w", e.Path, err)
+	}
+	m, err := r.Manifest()
+	if err != nil {
+		return manifest.Section{}, err
+	}
+	s, ok := m.Section(manifest.KindRootfs, "")
+	if !ok {
+		return s, fmt.Errorf("%s: no root file system in it", e.Path)
+	}
+	return w.Copy(ctx, r, s)
 }

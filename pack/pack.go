@@ -8,14 +8,11 @@ package pack
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack/source"
-	"github.com/smolvm/smolvm/sidecar"
 )
 
 // Options say what to pack and how.
@@ -192,9 +189,9 @@ func (b *builder) manifest(sections []manifest.Section) *manifest.Manifest {
 	return m
 }
 
-// rootfs puts the image's root file system into the sidecar: from the cache if
-// it is there, and into the cache otherwise.
-func (b *builder) rootfs(ctx context.Context) (manifest.Section, bool, error) {
+// rootfs puts the image's root file system into the sidecar, by way of the
+// cache where there is one. cached says that nothing had to be flattened.
+func (b *builder) rootfs(ctx context.Context) (s manifest.Section, cached bool, err error) {
 	key := b.cacheKey()
 	if key == "" {
 		s, err := b.flatten(ctx, b.out.sidecar)
@@ -206,15 +203,7 @@ func (b *builder) rootfs(ctx context.Context) (manifest.Section, bool, error) {
 		s, err := b.flatten(ctx, b.out.sidecar)
 		return s, false, err
 	}
-	if s, err := cache.copyTo(ctx, key, b.out.sidecar); err == nil {
-		return s, true, nil
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return manifest.Section{}, false, err
-	}
-	err = cache.fill(key, b.img.Platform, func(w *sidecar.Writer) (manifest.Section, error) { return b.flatten(ctx, w) })
-	if err != nil {
-		return manifest.Section{}, false, err
-	}
-	s, err := cache.copyTo(ctx, key, b.out.sidecar)
-	return s, false, err
+	defer cache.Close()
+	s, made, err := cache.section(ctx, key, b.img.Platform, b.out.sidecar, b.flatten)
+	return s, !made, err
 }

@@ -60,10 +60,10 @@ func (b *builder) flatten(ctx context.Context, w *sidecar.Writer) (manifest.Sect
 	b.opts.Progress.EndStep(StepPull)
 	b.opts.Progress.EndStep(StepFlatten)
 	defer b.opts.Progress.EndStep(StepCompress)
-	in := &countReader{r: f, tell: func(n int64) { b.opts.Progress.Step(StepCompress, n, stats.Size) }}
 	s, err := w.Add(ctx, sidecar.Spec{
 		Kind: manifest.KindRootfs, Encoding: manifest.EncodingZstd, Level: b.opts.Level,
-	}, in)
+		Progress: func(n int64) { b.opts.Progress.Step(StepCompress, n, stats.Size) },
+	}, f)
 	if err != nil {
 		return manifest.Section{}, fmt.Errorf("compressing the root file system: %w", err)
 	}
@@ -83,18 +83,4 @@ func (b *builder) merge(ctx context.Context, f *os.File) (flatten.Stats, error) 
 		layers = append(layers, flatten.Layer{Name: l.DiffID, Open: l.Open})
 	}
 	return flatten.Write(ctx, layers, f, opts)
-}
-
-// countReader tells how much has been read through it.
-type countReader struct {
-	r    io.Reader
-	n    int64
-	tell func(n int64)
-}
-
-func (c *countReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	c.tell(c.n)
-	return n, err
 }
