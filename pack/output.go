@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack/source"
@@ -142,42 +139,11 @@ type temporary struct {
 }
 
 func newTemporary(path string, mode fs.FileMode) (*temporary, error) {
-	dir, prefix := filepath.Split(path)
-	removeStale(filepath.Join(dir, "."+prefix+".*.stub"))
-	for range 100 {
-		name := filepath.Join(dir, fmt.Sprintf(".%s.%d.stub", prefix, rand.Uint32()))
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("writing the pack: %w", err)
-		}
-		// The lock says that somebody still works on the file. Another packer
-		// may have taken it for a dead one's just before.
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			if _, err := os.Lstat(name); err == nil {
-				return &temporary{f: f}, nil
-			}
-		}
-		_ = f.Close()
+	f, err := sidecar.CreateTemp(path, mode)
+	if err != nil {
+		return nil, fmt.Errorf("writing the pack: %w", err)
 	}
-	return nil, fmt.Errorf("writing the pack: no free temporary name beside %s", path)
-}
-
-// removeStale removes temporary files of packers that were killed.
-func removeStale(pattern string) {
-	names, _ := filepath.Glob(pattern)
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err != nil {
-			continue
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			_ = os.Remove(name)
-		}
-		_ = f.Close()
-	}
+	return &temporary{f: f}, nil
 }
 
 // commit renames the file to path for good.

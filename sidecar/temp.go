@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// createTemp makes the file that is renamed to path later, and removes those
+// CreateTemp makes the file that its maker renames to path later, and removes those
 // of earlier writers of path that were killed. A writer holds a lock on its
 // file, so the others tell. Unlike os.CreateTemp it leaves the mode to the
 // user's umask.
-func createTemp(path string, mode os.FileMode) (*os.File, error) {
+func CreateTemp(path string, mode os.FileMode) (*os.File, error) {
 	dir, base := filepath.Split(path)
 	if old, err := filepath.Glob(globQuote(dir+"."+base) + ".????????.tmp"); err == nil {
 		for _, name := range old {

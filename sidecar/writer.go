@@ -68,7 +68,7 @@ func create(path string, mode os.FileMode) (*Writer, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s exists and is not a regular file: choose another name", path)
 	}
-	f, err := createTemp(path, mode)
+	f, err := CreateTemp(path, mode)
 	if err != nil {
 		return nil, err
 	}

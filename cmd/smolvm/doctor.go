@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	goruntime "runtime"
+	"runtime"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
@@ -13,10 +14,13 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/formats/machine"
-	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/gvisor"
+	"github.com/smolvm/smolvm/runtime/ladder"
 	"github.com/smolvm/smolvm/sidecar"
 )
+
+// rungs are the engines that doctor tries, highest isolation first.
+var rungs = ladder.Ladder{{Engine: gvisor.New(), Parts: gvisor.Parts()}}
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
@@ -57,7 +61,8 @@ type diagnosis struct {
 // rung is one isolation level.
 type rung struct {
 	Isolation string `json:"isolation"`
-	Engine    string `json:"engine"`
+	Guarantee string `json:"guarantee"`
+	Engine    string `json:"engine,omitempty"`
 	Works     bool   `json:"works"`
 	Reason    string `json:"reason,omitempty"` // why not
 }
@@ -71,15 +76,17 @@ type component struct {
 
 func examine(ctx context.Context) diagnosis {
 	d := diagnosis{Version: cli.Version, Host: host()}
-	d.Ladder = append(d.Ladder, rung{Isolation: machine.IsolationVM, Engine: "krun", Reason: "this version of smolvm has no engine for it"})
-	for _, e := range []runtime.Engine{gvisor.New()} {
-		r := rung{Isolation: e.Isolation(), Engine: e.Name()}
-		if err := e.Probe(ctx); err != nil {
-			r.Reason = err.Error()
-		} else {
-			r.Works = true
+	for _, f := range rungs.Explain(ctx, ladder.Request{Want: machine.IsolationAuto}) {
+		level := f.Engine.Isolation()
+		r := rung{Isolation: level, Engine: f.Engine.Name(), Works: f.Err == nil, Guarantee: ladder.Guarantee(level)}
+		if f.Err != nil {
+			r.Reason = f.Err.Error()
 		}
 		d.Ladder = append(d.Ladder, r)
+	}
+	if !slices.ContainsFunc(d.Ladder, func(r rung) bool { return r.Isolation == machine.IsolationVM }) {
+		d.Ladder = slices.Insert(d.Ladder, 0, rung{Isolation: machine.IsolationVM, Guarantee: ladder.Guarantee(machine.IsolationVM),
+			Reason: "this version of smolvm has no engine for it"})
 	}
 	for _, r := range d.Ladder {
 		if r.Works {
@@ -94,10 +101,10 @@ func examine(ctx context.Context) diagnosis {
 func host() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return goruntime.GOOS + "/" + goruntime.GOARCH
+		return runtime.GOOS + "/" + runtime.GOARCH
 	}
 	return fmt.Sprintf("%s %s, %s/%s, uid %d", unix.ByteSliceToString(u.Sysname[:]), unix.ByteSliceToString(u.Release[:]),
-		goruntime.GOOS, goruntime.GOARCH, os.Geteuid())
+		runtime.GOOS, runtime.GOARCH, os.Geteuid())
 }
 
 func examineCache() component {
@@ -158,11 +165,11 @@ func (d diagnosis) print(stdio cli.Stdio, asJSON bool) error {
 	w := tabwriter.NewWriter(stdio.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "smolvm\t%s\nhost\t%s\n", d.Version, d.Host)
 	for _, r := range d.Ladder {
-		verdict := "works"
+		verdict := "works; " + r.Guarantee
 		if !r.Works {
 			verdict = "no: " + r.Reason
 		}
-		fmt.Fprintf(w, "isolation %s\t%s (%s)\n", r.Isolation, verdict, r.Engine)
+		fmt.Fprintf(w, "isolation %s\t%s\n", r.Isolation, verdict)
 	}
 	if d.Isolation == "" {
 		fmt.Fprintf(w, "packs\tcannot run here\n")
