@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -18,11 +19,11 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("mkparts: ")
-	opts := partsfile.Options{Version: cli.Version, Parts: map[string]string{}, AgentFiles: map[string]string{}}
+	opts := partsfile.Options{Version: cmp.Or(os.Getenv("VERSION"), cli.Version), Parts: map[string]string{}, AgentFiles: map[string]string{}}
 	flag.StringVar(&opts.Bin, "bin", "build/bin", "directory of the `executables` stub, runtime, sentry and agent")
 	flag.StringVar(&opts.Notices, "notices", "THIRD_PARTY.txt", "`file` of licences and notices")
 	flag.StringVar(&opts.Output, "o", "dist/parts.smolmachine", "parts `file` to write")
-	flag.StringVar(&opts.Version, "version", opts.Version, "smolVM's own `version`")
+	flag.StringVar(&opts.Version, "version", opts.Version, "smolVM's own `version` (default $VERSION)")
 	flag.Func("part", "add `KIND=PATH`, or take another file for a known kind", pairs(opts.Parts))
 	flag.Func("agent-file", "put `NAME=PATH` into the guest's own disk", pairs(opts.AgentFiles))
 	flag.Parse()
@@ -36,7 +37,7 @@ func main() {
 		log.Fatal(err)
 	}
 	if !made {
-		fmt.Printf("%s is up to date\n", opts.Output)
+		log.Printf("%s is up to date", opts.Output)
 	}
 }
 

@@ -64,7 +64,7 @@ func (b *bars) EndStep(name string) {
 func (b *bars) say(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var w io.Writer = b.err
+	w := b.err
 	if b.screen != nil && !b.stopped {
 		w = b.screen
 	}
