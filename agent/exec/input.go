@@ -89,7 +89,7 @@ func (in *input) run() {
 		}
 		lineOpen = p[len(p)-1] != '\n'
 		for rest := p; len(rest) > 0; {
-			n := min(len(rest), wire.MaxPayload)
+			n := min(len(rest), wire.StdinWindow/4)
 			if !unwanted {
 				if _, err := in.f.Write(rest[:n]); err != nil {
 					unwanted = true

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +18,13 @@ import (
 // everything the command wrote itself is in it.
 const afterExit = 1 << 20
 
-var buffers = sync.Pool{New: func() any {
-	b := make([]byte, wire.PrefixSize+wire.MaxPayload)
-	return &b
-}}
+// batch is how many frames are read and sent at once. Passing a frame on costs
+// several switches between threads, which is what bounds a stream's speed.
+const batch = 4
+
+const frameSize = wire.PrefixSize + wire.MaxPayload
+
+var buffers = sync.Pool{New: func() any { return new([batch * frameSize]byte) }}
 
 // An output sends what one of the command's streams yields.
 type output struct {
@@ -28,36 +32,52 @@ type output struct {
 	w    io.Writer
 	lost bool // the client is gone; the command must not notice
 	open bool // background processes held the stream when run returned
+	wide bool // the pipe has been enlarged
 }
 
 // run sends until the stream ends or, after stop, until what the command left
 // in it has been sent. Background processes may still hold the stream then.
 func (o *output) run() {
-	buf := buffers.Get().(*[]byte)
+	buf := buffers.Get().(*[batch * frameSize]byte)
 	defer buffers.Put(buf)
+	raw, err := o.f.SyscallConn()
+	if err != nil {
+		return
+	}
 	for {
-		n, err := o.f.Read((*buf)[wire.PrefixSize:])
-		o.send(*buf, n)
+		var n int
+		var readErr error
+		err := raw.Read(func(fd uintptr) bool {
+			n, readErr = readFrames(int(fd), buf[:])
+			return readErr != unix.EAGAIN
+		})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			o.open = o.drain(*buf)
+			o.open = o.drain(raw, buf[:])
 			return
 		}
-		if err != nil {
-			return // EOF; EIO from a terminal that nobody holds
+		if err != nil || readErr != nil || n == 0 {
+			return // the end; EIO from a terminal that nobody holds
 		}
+		o.send(buf[:], n)
+		o.widen(raw, n)
 	}
 }
 
 // stop makes run return soon.
 func (o *output) stop() { _ = o.f.SetReadDeadline(time.Unix(1, 0)) }
 
-func (o *output) drain(buf []byte) (open bool) {
+// drain reads what is there without waiting.
+func (o *output) drain(raw syscall.RawConn, buf []byte) (open bool) {
 	for sent := 0; sent < afterExit; {
-		n, err := readNow(o.f, buf[wire.PrefixSize:])
-		if err == unix.EAGAIN {
+		var n int
+		var readErr error
+		if raw.Control(func(fd uintptr) { n, readErr = readFrames(int(fd), buf) }) != nil {
+			return false
+		}
+		if readErr == unix.EAGAIN {
 			return true
 		}
-		if n <= 0 || err != nil {
+		if readErr != nil || n == 0 {
 			return false
 		}
 		o.send(buf, n)
@@ -66,25 +86,47 @@ func (o *output) drain(buf []byte) (open bool) {
 	return true
 }
 
-// readNow reads what is there, without waiting and whatever the deadline.
-func readNow(f *os.File, b []byte) (n int, err error) {
-	err = unix.EINTR
-	for err == unix.EINTR {
-		err = unix.EBADF
-		control(f, func(fd int) { n, err = unix.Read(fd, b) })
+// readFrames reads into buf, leaving room for the prefix of every frame.
+func readFrames(fd int, buf []byte) (n int, err error) {
+	var payloads [batch][]byte
+	for i := range payloads {
+		payloads[i] = buf[i*frameSize+wire.PrefixSize : (i+1)*frameSize]
 	}
-	return n, err
+	for {
+		n, err = unix.Readv(fd, payloads[:])
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
+// send sends the n bytes that readFrames read, as frames, in one write.
 func (o *output) send(buf []byte, n int) {
-	if n <= 0 || o.lost {
+	if o.lost {
 		return
 	}
-	frame, err := wire.Seal(buf[:wire.PrefixSize+n], o.t)
-	if err == nil {
-		_, err = o.w.Write(frame)
+	end := 0
+	for n > 0 {
+		size := min(n, wire.MaxPayload)
+		frame, err := wire.Seal(buf[end:end+wire.PrefixSize+size], o.t)
+		if err != nil {
+			o.lost = true
+			return
+		}
+		end += len(frame)
+		n -= size
 	}
+	_, err := o.w.Write(buf[:end])
 	o.lost = err != nil
+}
+
+// widen enlarges the pipe of a command that fills it, once.
+func (o *output) widen(raw syscall.RawConn, n int) {
+	if o.wide || n < wire.MaxPayload {
+		return
+	}
+	o.wide = true
+	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, batch*wire.MaxPayload) })
 }
 
 // release gives the stream up, after run and the command's end. Closing a

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -143,12 +144,14 @@ func (s *session) wait(gone <-chan struct{}) (timedOut, killed bool) {
 	}
 }
 
-// end sends the last frames. An error means that the client is gone, which
-// listen notices.
+// end sends the last frames, together. An error means that the client is gone,
+// which listen notices.
 func (s *session) end(exit *wire.Exit) {
 	s.finished.Store(true)
-	_ = wire.WriteFrame(s.stream, wire.FrameEnd, nil)
-	_ = wire.WriteMessage(s.stream, wire.FrameExit, exit)
+	var last bytes.Buffer
+	_ = wire.WriteFrame(&last, wire.FrameEnd, nil)
+	_ = wire.WriteMessage(&last, wire.FrameExit, exit)
+	_, _ = s.stream.Write(last.Bytes())
 }
 
 // detach lets the command live on; what it says to its terminal is lost.

@@ -29,7 +29,7 @@ func config() *yamux.Config {
 // Client starts the host's end of a session over the stream to an agent. The
 // session owns conn. Streams that the guest tries to open are reset.
 func Client(conn io.ReadWriteCloser) (*yamux.Session, error) {
-	s, err := yamux.Client(conn, config())
+	s, err := yamux.Client(join(conn), config())
 	if err != nil {
 		return nil, err
 	}
@@ -41,5 +41,5 @@ func Client(conn io.ReadWriteCloser) (*yamux.Session, error) {
 
 // Server starts the guest's end of a session. The session owns conn.
 func Server(conn io.ReadWriteCloser) (*yamux.Session, error) {
-	return yamux.Server(conn, config())
+	return yamux.Server(join(conn), config())
 }
