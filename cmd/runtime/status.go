@@ -18,14 +18,13 @@ import (
 	"github.com/smolvm/smolvm/runtime/ladder"
 )
 
-// stoppedStatus is status's exit status when nothing runs, as the Linux
-// Standard Base has it for "program is not running".
-const stoppedStatus = 3
+// stoppedStatus is status's exit status when nothing runs.
+const stoppedStatus = 1
 
 func (a *app) status() *cli.Command {
 	return &cli.Command{
 		Name: "status", Short: "Tell whether the machine runs, and how it is isolated",
-		Long:     "The exit status is 0 if it runs and 3 if it does not.",
+		Long:     "The exit status is 0 if it runs and 1 if it does not.",
 		Examples: []string{a.name + " status --json"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var name flags.Name

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -58,7 +57,15 @@ func Open(path string) (*Dir, error) {
 func (d *Dir) Path() string { return d.path }
 
 // validID keeps identifiers from naming anything but an entry of our own.
-var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+func validID(id string) bool {
+	for i, c := range []byte(id) {
+		alphanumeric := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !alphanumeric && (i == 0 || c != '_' && c != '.' && c != '-') {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 128
+}
 
 // Create opens the directory of the machine id, making what is missing.
 func (d *Dir) Create(id string) (*Machine, error) {
@@ -66,7 +73,7 @@ func (d *Dir) Create(id string) (*Machine, error) {
 	if err := os.MkdirAll(machines, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w; XDG_STATE_HOME can name another place", err)
 	}
-	if !validID.MatchString(id) {
+	if !validID(id) {
 		return nil, fmt.Errorf("machine id %q: letters, digits, '_', '.' and '-' only", id)
 	}
 	if err := os.Mkdir(filepath.Join(machines, id), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
@@ -78,7 +85,7 @@ func (d *Dir) Create(id string) (*Machine, error) {
 // Machine opens the directory of the machine id. The error is os.ErrNotExist
 // when there never was one.
 func (d *Dir) Machine(id string) (*Machine, error) {
-	if !validID.MatchString(id) {
+	if !validID(id) {
 		return nil, fmt.Errorf("machine id %q: letters, digits, '_', '.' and '-' only", id)
 	}
 	machines, err := d.openMachines()
@@ -108,7 +115,7 @@ func (d *Dir) List() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list machines: %w", err)
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !validID.MatchString(n) })
+	names = slices.DeleteFunc(names, func(n string) bool { return !validID(n) })
 	slices.Sort(names)
 	return names, nil
 }
