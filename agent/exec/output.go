@@ -49,7 +49,7 @@ func (o *output) run() {
 		var readErr error
 		err := raw.Read(func(fd uintptr) bool {
 			n, readErr = readFrames(int(fd), buf[:])
-			return readErr != unix.EAGAIN
+			return !errors.Is(readErr, unix.EAGAIN)
 		})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			o.open = o.drain(raw, buf[:])
@@ -74,7 +74,7 @@ func (o *output) drain(raw syscall.RawConn, buf []byte) (open bool) {
 		if raw.Control(func(fd uintptr) { n, readErr = readFrames(int(fd), buf) }) != nil {
 			return false
 		}
-		if readErr == unix.EAGAIN {
+		if errors.Is(readErr, unix.EAGAIN) {
 			return true
 		}
 		if readErr != nil || n == 0 {
