@@ -2,6 +2,7 @@ package flatten
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -102,6 +103,42 @@ mkdir -m 0700 mounted; mount -t tmpfs none mounted; touch mounted/hidden`
 	}
 	if fi, err := os.Stat(filepath.Join(root, "null")); err != nil || fi.Sys().(*syscall.Stat_t).Rdev != unix.Mkdev(1, 3) {
 		t.Errorf("null: wrong device number (%v)", err)
+	}
+}
+
+// P13: the order in which a file system happens to list names must not show.
+func TestFromDirOrder(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root, to mount a tmpfs, which lists the latest name first")
+	}
+	dir := t.TempDir()
+	t.Cleanup(func() { run(t, "/", "umount", dir) })
+	run(t, "/", "sh", "-c", `set -e
+mount -t tmpfs none "$1"; cd "$1"; mkdir up down
+for n in 1 2 3 4; do echo $n > up/$n; done
+for n in 4 3 2 1; do echo $n > down/$n; done
+touch -d @1 up up/* down down/*`, "sh", dir)
+	up, _ := buildDir(t, filepath.Join(dir, "up"))
+	down, _ := buildDir(t, filepath.Join(dir, "down"))
+	run(t, dir, "cmp", up, down)
+}
+
+// S7: a link that takes a file's name between looking and opening is not followed.
+func TestOpenBelow(t *testing.T) {
+	dir := t.TempDir()
+	run(t, dir, "sh", "-c", "echo x > file; ln -s file link; mkfifo fifo")
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := openBelow(f, "link", "link", 0); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("a link: %v", err)
+	}
+	if fifo, err := openBelow(f, "fifo", "fifo", 0); err != nil {
+		t.Errorf("a FIFO without a writer: %v", err)
+	} else {
+		fifo.Close()
 	}
 }
 

@@ -3,8 +3,12 @@ package flatten
 import (
 	"archive/tar"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
+
+	goerofs "github.com/erofs/go-erofs"
 )
 
 // P4–P7, S7: what is left when layers are merged. The names of the cases carry
@@ -118,6 +122,13 @@ func TestMerge(t *testing.T) {
 		{name: "P6 a symlink parent that changes within the layer",
 			layers: []layer{{dir("a"), dir("b"), symlink("l", "a"), file("l/1", ""), symlink("l", "b"), file("l/2", "")}},
 			want:   []string{"a/", `a/1 ""`, "b/", `b/2 ""`, "l -> b"}},
+		{name: "P6 a parent that is a relative symlink upwards",
+			layers: []layer{{dir("a/b"), symlink("a/b/l", "../c/./"), dir("a/c")}, {file("a/b/l/f", "x")}},
+			want:   []string{"a/", "a/b/", "a/b/l -> ../c/./", "a/c/", `a/c/f "x"`}},
+		{name: "P6 a parent that is replaced through itself",
+			layers: []layer{{symlink("l", "."), file("l/l", "x"), file("l/y", "")}}, err: "not a directory"},
+		{name: "P6 a parent's parent that is replaced through itself",
+			layers: []layer{{dir("a"), symlink("l", "a/.."), file("l/a", "x"), file("l/z", "")}}, err: "not a directory"},
 		{name: "P6 a parent that is a file",
 			layers: []layer{{file("x", "1")}, {file("x/y", "2")}}, err: "not a directory"},
 		{name: "a loop of symlinks",
@@ -189,6 +200,45 @@ func TestMerge(t *testing.T) {
 			}
 			if got, want := strings.Join(list(t, image), "\n"), strings.Join(tc.want, "\n"); got != want {
 				t.Errorf("the image holds\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// P5, P8: who describes a directory that a whiteout and new content share.
+func TestHiddenDirectoryAttributes(t *testing.T) {
+	mode := func(m member, mode int64) member { m.Mode = mode; return m }
+	low := []member{mode(dir("d"), 0o700), file("d/old", "")}
+	for name, tc := range map[string]struct {
+		high []member
+		want string
+	}{
+		"merged":                         {[]member{mode(dir("d"), 0o751), file("d/new", "")}, "drwxr-x--x"},
+		"not described":                  {[]member{file("d/new", "")}, "drwx------"},
+		"made anew before the whiteout":  {[]member{mode(dir("d"), 0o751), file("d/new", ""), hide(".wh.d")}, "drwxr-x--x"},
+		"made anew after the whiteout":   {[]member{hide(".wh.d"), mode(dir("d"), 0o751), file("d/new", "")}, "drwxr-x--x"},
+		"implied before the whiteout":    {[]member{file("d/new", ""), hide(".wh.d")}, "drwxr-xr-x"},
+		"implied after the whiteout":     {[]member{hide(".wh.d"), file("d/new", "")}, "drwxr-xr-x"},
+		"opaque, not described":          {[]member{file("d/new", ""), hide("d/.wh..wh..opq")}, "drwx------"},
+		"below an opaque one, implied":   {[]member{file("d/new", ""), hide(".wh..wh..opq")}, "drwxr-xr-x"},
+		"below an opaque one, described": {[]member{mode(dir("d"), 0o751), hide(".wh..wh..opq")}, "drwxr-x--x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			image, err := buildLayers(t, Options{}, archive(t, low...), archive(t, tc.high...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			img, err := goerofs.Open(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fi, err := fs.Stat(img, "d"); err != nil || fi.Mode().String() != tc.want {
+				t.Errorf("got %v, %v; want %s", fi.Mode(), err, tc.want)
 			}
 		})
 	}
