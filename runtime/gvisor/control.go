@@ -103,10 +103,15 @@ func (c *control) call(method string, arg any) error {
 		return err
 	}
 	if !answer.Success {
-		return errors.New(answer.Err)
+		return refusal(answer.Err)
 	}
 	return nil
 }
+
+// refusal is what a living sentry answers instead of doing it.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
 
 // loopbackArgs is gVisor's boot.CreateLinksAndRoutesArgs with its
 // DefaultLoopbackLink: 127.0.0.1/8 and ::1 on lo, and nothing else.

@@ -97,13 +97,15 @@ func (s *sandbox) start(ctx context.Context) error {
 	if !stop() {
 		return context.Cause(ctx)
 	}
-	if err == nil {
-		return nil
+	if no := refusal(""); err == nil || errors.As(err, &no) {
+		return err
 	}
-	// A sandbox that died while starting has the better reason.
-	_ = s.Kill()
+	// It died while starting, which has the better reason.
 	<-s.done
-	return errors.Join(err, s.boot.reason(s.console.last()))
+	if s.err != nil {
+		return s.err
+	}
+	return err
 }
 
 // abandon undoes a failed start.
