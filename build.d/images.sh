@@ -72,14 +72,14 @@ make_busybox_images() {
 static_root() {
   local tree
   tree=$(mktemp -d)
-  cp "$(command -v busybox)" "$tree/bb"
-  tar -C "$tree" --mtime=@0 --owner=0 --group=0 -cf "$1" bb
+  cp "$(command -v busybox)" "$tree/busybox"
+  tar -C "$tree" --mtime=@0 --owner=0 --group=0 -cf "$1" busybox
   rm -rf "$tree"
 }
 
 make_static_image() {
   once "$IMAGES/static.tar" static_root
-  once "$IMAGES/static" oci --config.entrypoint=/bb "$IMAGES/static.tar"
+  once "$IMAGES/static" oci --config.entrypoint=/busybox "$IMAGES/static.tar"
 }
 
 make_images() {
