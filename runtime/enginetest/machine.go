@@ -77,7 +77,7 @@ func (s *suite) start(t *testing.T, change func(*machine.Config)) *vm {
 	m.Instance = inst
 	t.Cleanup(func() {
 		_ = inst.Kill()
-		m.wait()
+		_ = m.wait()
 		if t.Failed() && m.log.Len() > 0 {
 			t.Logf("the machine said:\n%s", m.log)
 		}

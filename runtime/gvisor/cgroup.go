@@ -58,7 +58,7 @@ func newV1(memory, cpu, name string) (*cgroup, error) {
 // newV2 looks for the nearest ancestor whose children have a memory
 // controller and that lets us make one: a delegated subtree, or any for root.
 func newV2(own, name string) (*cgroup, error) {
-	err := error(fs.ErrNotExist)
+	err := fs.ErrNotExist
 	for parent := own; strings.HasPrefix(parent, cgroupRoot); parent = filepath.Dir(parent) {
 		control, _ := os.ReadFile(filepath.Join(parent, "cgroup.subtree_control"))
 		if !strings.Contains(string(control), "memory") {

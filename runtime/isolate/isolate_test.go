@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,25 +144,42 @@ func isolate(t *testing.T, uid int, opts Options) *isolated {
 // alone waits until no process is left in the PID namespace.
 func alone(t *testing.T, ns string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		left := members(ns)
-		if len(left) == 0 {
-			return
+	for _, dir := range members(ns) {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still in the namespace: %v", left)
+		fd, err := unix.PidfdOpen(pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		} else if err != nil {
+			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond) // there is nothing to wait for but absence
+		defer unix.Close(fd)
+		// A pidfd is readable once its process has ended.
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 10_000)
+		if n != 1 || err != nil {
+			t.Fatalf("process %d is still in the namespace: %v", pid, err)
+		}
+	}
+	if left := members(ns); len(left) != 0 {
+		t.Fatalf("still in the namespace: %v", left)
 	}
 }
 
+// members lists the living processes of a PID namespace. Those that ended and
+// that the host's first process has yet to reap do not count.
 func members(ns string) []string {
 	var left []string
 	links, _ := filepath.Glob("/proc/[0-9]*/ns/pid")
 	for _, l := range links {
+		dir := filepath.Dir(filepath.Dir(l))
+		got, err := os.ReadFile(dir + "/status")
+		if err != nil || strings.Contains(string(got), "State:\tZ") {
+			continue
+		}
 		if got, err := os.Readlink(l); err == nil && got == ns {
-			left = append(left, filepath.Dir(filepath.Dir(l)))
+			left = append(left, dir)
 		}
 	}
 	return left
