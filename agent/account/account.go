@@ -7,17 +7,12 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// maxFile bounds what is read of a file that the image's makers wrote.
-const maxFile = 16 << 20
 
 // User is a resolved "name|uid[:group|gid]".
 type User struct {
@@ -30,7 +25,7 @@ type User struct {
 // root. Numeric ids need no entry; a group in spec replaces the supplementary
 // groups.
 func Resolve(spec string) (*User, error) {
-	return resolve(spec, read("/etc/passwd"), read("/etc/group"))
+	return resolve(spec, passwdFile.read(), groupFile.read())
 }
 
 func resolve(spec string, passwd, group []byte) (*User, error) {
@@ -128,19 +123,4 @@ func entries(file []byte, n int) [][]string {
 		}
 	}
 	return out
-}
-
-// read returns the contents of a regular file, nothing for everything else: an
-// image may put a fifo or a device there, or nothing at all.
-func read(path string) []byte {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	b, _ := io.ReadAll(io.LimitReader(f, maxFile))
-	return b
 }
