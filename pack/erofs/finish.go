@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Offsets in the superblock, which starts 1024 bytes into the image
@@ -56,14 +53,16 @@ func (b *Builder) Finish(root *Inode, built time.Time) error {
 	if err := b.f.Truncate(blocks * BlockSize); err != nil {
 		return fmt.Errorf("sizing the image: %w", err)
 	}
-	length := int(fi.Size() - b.next*BlockSize)
-	image, err := unix.Mmap(int(b.f.Fd()), b.next*BlockSize, length, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	image := make([]byte, fi.Size()-b.next*BlockSize)
+	if _, err := b.f.ReadAt(image, b.next*BlockSize); err != nil {
+		return fmt.Errorf("reading the metadata back: %w", err)
+	}
+	super, err := complete(root, image, b.next)
 	if err != nil {
 		return fmt.Errorf("completing the metadata: %w", err)
 	}
-	super, err := complete(root, image, b.next)
-	if err := errors.Join(err, unix.Munmap(image)); err != nil {
-		return fmt.Errorf("completing the metadata: %w", err)
+	if _, err := b.f.WriteAt(image, b.next*BlockSize); err != nil {
+		return fmt.Errorf("writing the image: %w", err)
 	}
 	le := binary.LittleEndian
 	le.PutUint64(super[superInos:], inodes)
