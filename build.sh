@@ -35,6 +35,12 @@ go_binary() {
     -o "$1" "$2"
 }
 
+# outside keeps "./..." from descending into build/, whatever lies there.
+outside() {
+  mkdir -p "$TOP/build"
+  [[ -e $TOP/build/go.mod ]] || printf 'module build\n' >"$TOP/build/go.mod"
+}
+
 cmd_build() { # build everything into dist/
   need_build
   VERSION=$(version)
@@ -114,6 +120,7 @@ cmd_help() { # list the verbs
   sed -nE 's/^cmd_([a-z]+)\(\) \{ # (.*)/  \1\t\2/p' build.sh | expand -t 12
 }
 
+outside
 verb=${1:-help}
 shift || true
 declare -F "cmd_$verb" >/dev/null || { cmd_help >&2; die "there is no verb $verb"; }

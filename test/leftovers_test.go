@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,7 +36,19 @@ func leftovers(dir string) []string {
 			left = append(left, "temporary file "+f.Name())
 		}
 	}
+	for _, machine := range machineDirs(dir) {
+		if groups, _ := filepath.Glob("/sys/fs/cgroup/*/smolvm-" + filepath.Base(machine)); len(groups) > 0 {
+			left = append(left, fmt.Sprintf("control groups %q", groups))
+		}
+	}
 	return left
+}
+
+// killAll ends what a failed test has left running.
+func killAll(dir string) {
+	for _, pid := range processPIDs(dir) {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
 }
 
 // machineDirs lists the machines that the world at dir remembers.
@@ -45,22 +58,45 @@ func machineDirs(dir string) []string {
 }
 
 // processes lists the live processes that belong to the world at dir: its path
-// is in their environment or arguments, among their open files or their mounts.
+// is in their environment or arguments, among their open files or their
+// mounts, or they descend from one of those.
 func processes(dir string) []string {
-	var found []string
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return []string{err.Error()}
 	}
+	ours := map[int]bool{}
+	parents := map[int]int{}
 	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() || !belongs(pid, dir) {
-			continue
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() {
+			ours[pid] = belongs(pid, dir)
+			parents[pid] = parent(pid)
 		}
-		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		found = append(found, fmt.Sprintf("process %d: %.200s", pid, strings.ReplaceAll(string(args), "\x00", " ")))
 	}
+	var found []string
+	for pid := range parents {
+		for ancestor := pid; ancestor > 1; ancestor = parents[ancestor] {
+			if ours[ancestor] {
+				args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				found = append(found, fmt.Sprintf("process %d: %.200s", pid, strings.ReplaceAll(string(args), "\x00", " ")))
+				break
+			}
+		}
+	}
+	slices.Sort(found)
 	return found
+}
+
+// parent is the process id of a process's parent, 0 when it is gone.
+func parent(pid int) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, _ := strings.Cut(string(text[bytes.LastIndexByte(text, ')')+1:]), " ")
+	fields := strings.Fields(after)
+	if len(fields) < 2 {
+		return 0
+	}
+	ppid, _ := strconv.Atoi(fields[1])
+	return ppid
 }
 
 func belongs(pid int, dir string) bool {

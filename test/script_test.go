@@ -20,6 +20,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot:         root,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
+			e.Defer(func() { killAll(e.WorkDir) })
 			e.Vars = append(e.Vars, worldEnv(t, e.WorkDir)...)
 			e.Vars = append(e.Vars, "REGISTRY="+open, "PRIVATE="+private, "DOWN="+freeAddress(t))
 			return nil

@@ -62,6 +62,7 @@ func newWorld(t *testing.T) *world {
 		for _, left := range leftovers(dir) {
 			t.Errorf("left behind: %s", left)
 		}
+		killAll(dir)
 		os.RemoveAll(dir)
 	})
 	return w
