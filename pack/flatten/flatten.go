@@ -153,6 +153,12 @@ func (m *merge) count(meta int) error {
 	if m.stats.Entries++; m.stats.Entries > m.opts.Limits.Entries {
 		return fmt.Errorf("the image has more than %d entries, which is not supported", m.opts.Limits.Entries)
 	}
+	return m.charge(meta)
+}
+
+// charge counts names, link targets and attributes, all of which are kept in
+// memory.
+func (m *merge) charge(meta int) error {
 	if m.meta += int64(meta); m.meta > m.opts.Limits.Metadata {
 		return fmt.Errorf("the image's names and attributes take more than %d MiB, which is not supported", m.opts.Limits.Metadata>>20)
 	}

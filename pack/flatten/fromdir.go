@@ -124,7 +124,7 @@ func (h *host) body(parent *os.File, i *erofs.Inode, path, name string, st *unix
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		i.Target = target
-		return h.m.count(len(target))
+		return h.m.charge(len(target))
 	case erofs.TypeRegular:
 		f, err := openBelow(parent, name, path, 0)
 		if err != nil {
@@ -211,6 +211,9 @@ func (h *host) xattrs(file, path string) (map[string]string, error) {
 			return nil, fmt.Errorf("reading the attribute %s of %s: %w", name, path, err)
 		}
 		out[name] = string(value)
+		if err := h.m.charge(len(name) + len(value)); err != nil {
+			return nil, err
+		}
 	}
 	if !erofs.XattrsFit(out) {
 		return nil, fmt.Errorf("%s: %w", path, errXattrsTooLarge)

@@ -56,6 +56,9 @@ touch "$(printf 'bad-\377')" .wh.kept`
 	if len(stats.Notes) != 1 || !strings.Contains(stats.Notes[0], `/socket": a socket`) {
 		t.Errorf("notes: %q", stats.Notes)
 	}
+	if stats.Entries != 14 {
+		t.Errorf("%d entries", stats.Entries)
+	}
 	data, err := exec.Command("grep", "-c", "out-of-tree", image).Output()
 	if strings.TrimSpace(string(data)) != "0" {
 		t.Errorf("a link was followed: %s, %v", data, err)
@@ -152,6 +155,12 @@ func TestFromDirErrors(t *testing.T) {
 	}
 	if _, err := FromDir(context.Background(), name, discard(t), Options{}); err == nil {
 		t.Error("a file was taken for a directory")
+	}
+	// P12
+	for what, limits := range map[string]Limits{"entries": {Entries: -1}, "metadata": {Metadata: 1}} {
+		if _, err := FromDir(context.Background(), filepath.Dir(name), discard(t), Options{Limits: limits}); err == nil || !strings.Contains(err.Error(), "not supported") {
+			t.Errorf("more %s than allowed: %v", what, err)
+		}
 	}
 }
 
