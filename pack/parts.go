@@ -136,19 +136,22 @@ func (p *parts) extract(ctx context.Context, kind string, f *os.File) error {
 	return nil
 }
 
-// Notices returns the licences and notices in a parts file or a pack.
-func Notices(ctx context.Context, path string) (string, error) {
-	p, err := openParts(path)
+// Notices returns the licences and notices in a pack or a parts file.
+func Notices(ctx context.Context, r *sidecar.Reader) (string, error) {
+	m, err := r.Manifest()
 	if err != nil {
 		return "", err
 	}
-	defer p.Close()
+	s, ok := m.Section(manifest.KindNotices, "")
+	if !ok {
+		return "", fmt.Errorf("%s carries no licences", r.Name())
+	}
 	f, err := source.TempFile()
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	if err := p.extract(ctx, manifest.KindNotices, f); err != nil {
+	if err := r.Extract(ctx, s, f, nil); err != nil {
 		return "", err
 	}
 	text, err := io.ReadAll(io.NewSectionReader(f, 0, maxNotices))

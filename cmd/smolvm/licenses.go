@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
-	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/pack"
 )
 
@@ -21,19 +20,20 @@ func licensesCommand() *cli.Command {
 	}
 }
 
-func runLicenses(ctx context.Context, args []string, stdio cli.Stdio) (err error) {
-	var path string
-	switch len(args) {
-	case 0:
-		if path, err = partsPath(); err != nil {
+func runLicenses(ctx context.Context, args []string, stdio cli.Stdio) error {
+	if len(args) == 0 {
+		parts, err := partsPath()
+		if err != nil {
 			return err
 		}
-	case 1:
-		path = args[0]
-	default:
-		return exit.Usagef("licenses takes one FILE, not also %q", args[1])
+		args = []string{parts}
 	}
-	text, err := pack.Notices(ctx, path)
+	p, err := openPack("licenses", args)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	text, err := pack.Notices(ctx, p.Reader)
 	if err != nil {
 		return err
 	}

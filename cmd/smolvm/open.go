@@ -46,6 +46,9 @@ func openPack(command string, args []string) (*opened, error) {
 // symbolic links, as the stub does.
 func sidecarOf(name string) (string, error) {
 	real, err := filepath.EvalSymlinks(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s: no such file", name)
+	}
 	if err != nil {
 		return "", fmt.Errorf("opening the pack: %w", err)
 	}
