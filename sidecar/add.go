@@ -18,9 +18,10 @@ import (
 const DefaultLevel = 3
 
 // DefaultFrameSize is the contents of a frame in bytes where Spec names no
-// size. Larger frames compress a little better; smaller ones start more cores
-// sooner and take less memory. BENCHMARKS.md has the measurements.
-const DefaultFrameSize = 1 << 20
+// size. 200 MB of Debian at level 3 take up 31.6 % in frames of 512 KiB, 31.1 %
+// of 1 MiB, 30.9 % of 2 MiB and 30.8 % of 4 MiB, at the same speed; a frame
+// more under way on each core costs memory.
+const DefaultFrameSize = 2 << 20
 
 // Add writes everything r has as a section and returns what the manifest must
 // say about it. It compresses on all cores and holds a bounded number of

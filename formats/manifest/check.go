@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The bounds of a section, in bytes. They keep every sum of sizes within 63
@@ -74,12 +75,16 @@ func (d *Defaults) check() error {
 	return checkStrings("defaults", d.Env, entrypoint, []string{d.WorkingDir, d.User})
 }
 
-// checkStrings refuses what no system call could be given.
+// checkStrings refuses what no system call could be given, and what JSON could
+// not give back.
 func checkStrings(where string, lists ...[]string) error {
 	for _, list := range lists {
 		for _, s := range list {
 			if strings.IndexByte(s, 0) >= 0 || len(s) > maxStringLength {
 				return fmt.Errorf("%s: a string with a zero byte or of more than %d bytes", where, maxStringLength)
+			}
+			if !utf8.ValidString(s) {
+				return fmt.Errorf("%s: %q is not UTF-8", where, s)
 			}
 		}
 	}
@@ -138,7 +143,7 @@ func (s *Section) Check() error {
 	}
 	switch s.Encoding {
 	case EncodingRaw:
-		if s.StoredSize != s.Size || s.FrameSize != 0 || s.Frames != nil || s.SHA256 != s.StoredSHA256 {
+		if s.StoredSize != s.Size || s.FrameSize != 0 || len(s.Frames) != 0 || s.SHA256 != s.StoredSHA256 {
 			return fmt.Errorf("section %s: raw, but stored otherwise", s)
 		}
 		return nil

@@ -58,8 +58,7 @@ func (m *Manifest) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the manifest: %w", err)
 	}
-	// What cannot be read back must not be written: strings that are not
-	// UTF-8, for one, would come back changed.
+	// What cannot be read back must not be written.
 	if _, err := Decode(doc); err != nil {
 		return nil, err
 	}
