@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ func TestMachineLooksLikeAContainer(t *testing.T) {
 		"ls /dev":              "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero",
 		"stat -c '%a %t %T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty": "666 1 3\n666 1 5\n666 1 7\n666 1 8\n666 1 9\n666 5 0",
 		"touch /sys/x 2>/dev/null || echo read-only":                                         "read-only",
+		"echo x 2>/dev/null > /proc/sys/kernel/hostname || echo read-only":                   "read-only",
 		"cat /proc/1/comm": "agent",
 		// The agent's disk is nowhere to be found.
 		"ls -d /agent /image /upper /volumes 2>/dev/null || echo none": "none",
@@ -129,6 +131,48 @@ func TestUpperIsLimited(t *testing.T) { // R7
 	g := startWith(t, setup{boot: boot})
 	if got := g.sh(t, "dd if=/dev/zero of=/big bs=1M count=64 2>&1 | grep -c 'No space'; rm /big; echo fits > /small"); got != "1" {
 		t.Errorf("%q", got)
+	}
+}
+
+// loopDisk returns a block device with an ext4 file system of 512 MiB.
+func loopDisk(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "disk")
+	run := func(argv ...string) string {
+		t.Helper()
+		out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", argv, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	run("mkfs.ext4", "-q", file, "512M")
+	device := run("losetup", "--find", "--show", file)
+	t.Cleanup(func() { run("losetup", "--detach", device) })
+	return device
+}
+
+// D3: an upper on a disk keeps what was written, and ends clean.
+func TestUpperOnADisk(t *testing.T) {
+	device := loopDisk(t)
+	boot := defaultBoot()
+	boot.Upper = wire.Upper{Device: "/dev/disk", SizeMiB: 512}
+	s := setup{device: device, boot: boot}
+	for round, script := range []string{
+		"dd if=/dev/zero of=/big bs=1M count=300 2>/dev/null && chmod 700 /home && echo kept > /etc/kept",
+		"stat -c %s /big; stat -c %a /home; cat /etc/kept",
+	} {
+		g := startWith(t, s)
+		if got := g.sh(t, script); round == 1 && got != "314572800\n700\nkept" {
+			t.Errorf("%q", got)
+		}
+		if r := g.ask(t, &wire.Header{Op: wire.OpShutdown, Shutdown: &wire.Shutdown{}}); r.Error != nil {
+			t.Error(r.Error)
+		}
+		g.awaitEnd(t)
+	}
+	if out, err := exec.Command("e2fsck", "-fn", device).CombinedOutput(); err != nil {
+		t.Errorf("e2fsck: %v\n%s", err, out)
 	}
 }
 

@@ -130,6 +130,15 @@ func becomeAgent(disk string) error {
 			return err
 		}
 	}
+	if device := os.Getenv("TEST_DEVICE"); device != "" {
+		var st unix.Stat_t
+		if err := unix.Stat(device, &st); err != nil {
+			return err
+		}
+		if err := unix.Mknod(filepath.Join(disk, "dev/disk"), unix.S_IFBLK|0o600, int(st.Rdev)); err != nil {
+			return err
+		}
+	}
 	if err := unix.Chroot(disk); err != nil {
 		return err
 	}
@@ -157,9 +166,9 @@ type guest struct {
 }
 
 type setup struct {
-	image, volume string
-	boot          wire.Boot
-	unbooted      bool
+	image, volume, device string
+	boot                  wire.Boot
+	unbooted              bool
 }
 
 func defaultBoot() wire.Boot {
@@ -184,7 +193,7 @@ func startWith(t testing.TB, s setup) *guest {
 	}
 	g := &guest{ended: make(chan error, 1), log: new(bytes.Buffer)}
 	g.cmd = exec.Command("/proc/self/exe")
-	g.cmd.Env = []string{layoutEnv + "=" + t.TempDir(), "TEST_AGENT=" + agentPath, "TEST_IMAGE=" + s.image, "TEST_VOLUME=" + s.volume}
+	g.cmd.Env = []string{layoutEnv + "=" + t.TempDir(), "TEST_AGENT=" + agentPath, "TEST_IMAGE=" + s.image, "TEST_VOLUME=" + s.volume, "TEST_DEVICE=" + s.device}
 	g.cmd.ExtraFiles = []*os.File{theirs}
 	g.cmd.Stderr = g.log
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -62,7 +62,7 @@ func (f *file) read() []byte {
 }
 
 func versionOf(st *unix.Stat_t) version {
-	return version{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	return version{st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim}
 }
 
 func readRegular(path string) (contents []byte, st unix.Stat_t, ok bool) {

@@ -38,6 +38,7 @@ var steps = []step{
 	{"putting the writable layer over the image", mountOverlay},
 	{"entering the root file system", enterRoot},
 	{"mounting the kernel's file systems", mountKernel},
+	{"protecting the kernel's settings", protectKernel},
 	{"filling /dev", fillDev},
 	{"creating /tmp", makeTmp},
 	{"writing /etc", writeEtc},

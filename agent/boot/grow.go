@@ -2,7 +2,9 @@ package boot
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"unsafe"
 
@@ -20,20 +22,9 @@ func grow(device, dir string, sizeMiB int64) error {
 		return err
 	}
 	defer disk.Close()
-	have, blockSize, err := ext4Blocks(disk)
-	if err != nil {
+	have, want, err := growth(disk, sizeMiB)
+	if err != nil || want <= have {
 		return err
-	}
-	room, err := disk.Seek(0, 2) // the size of a block device
-	if err != nil {
-		return err
-	}
-	want := uint64(room) / blockSize
-	if sizeMiB > 0 {
-		want = min(want, uint64(sizeMiB)<<20/blockSize)
-	}
-	if want <= have {
-		return nil
 	}
 	fs, err := os.Open(dir)
 	if err != nil {
@@ -41,21 +32,38 @@ func grow(device, dir string, sizeMiB int64) error {
 	}
 	defer fs.Close()
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fs.Fd(), ext4ResizeFS, uintptr(unsafe.Pointer(&want))); errno != 0 {
-		return fmt.Errorf("growing the file system on %s from %d to %d blocks of %d bytes: %w", device, have, want, blockSize, errno)
+		return fmt.Errorf("growing the file system on %s from %d to %d blocks: %w", device, have, want, errno)
 	}
 	return nil
 }
 
+// growth says how many blocks the file system on disk has and should have.
+func growth(disk *os.File, sizeMiB int64) (have, want uint64, err error) {
+	have, blockSize, err := ext4Blocks(disk)
+	if err != nil {
+		return 0, 0, err
+	}
+	room, err := disk.Seek(0, io.SeekEnd) // of a block device, too
+	if err != nil {
+		return 0, 0, err
+	}
+	want = uint64(room) / blockSize
+	if sizeMiB > 0 {
+		want = min(want, uint64(sizeMiB)<<20/blockSize)
+	}
+	return have, want, nil
+}
+
 // ext4Blocks reads how large a file system is from its superblock, which
 // starts at byte 1024; offsets are those of the kernel's ext4 documentation.
-func ext4Blocks(disk *os.File) (count, size uint64, err error) {
+func ext4Blocks(disk io.ReaderAt) (count, size uint64, err error) {
 	sb := make([]byte, 1024)
 	if _, err := disk.ReadAt(sb, 1024); err != nil {
 		return 0, 0, fmt.Errorf("reading the superblock: %w", err)
 	}
 	logSize := binary.LittleEndian.Uint32(sb[0x18:])
 	if binary.LittleEndian.Uint16(sb[0x38:]) != 0xef53 || logSize > 6 {
-		return 0, 0, fmt.Errorf("%s holds no ext4 file system", disk.Name())
+		return 0, 0, errors.New("the disk for the writable layer holds no ext4 file system")
 	}
 	count = uint64(binary.LittleEndian.Uint32(sb[0x4:]))
 	if binary.LittleEndian.Uint32(sb[0x60:])&0x80 != 0 { // 64bit

@@ -19,14 +19,15 @@ var kernelMounts = []struct {
 	flags                   uintptr
 	mode                    os.FileMode // of a directory that has to be made
 	optional                bool
+	borrow                  bool // one that the engine has mounted will do
 }{
-	{"/proc", "proc", "", quiet, 0o555, false},
-	{"/sys", "sysfs", "", quiet | unix.MS_RDONLY, 0o555, true},
-	{"/sys/fs/cgroup", "cgroup2", "", quiet | unix.MS_RDONLY, 0, true},
-	{"/dev", "tmpfs", "mode=755,size=64m", unix.MS_NOSUID | unix.MS_STRICTATIME, 0o755, false},
-	{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC, 0o755, false},
-	{"/dev/shm", "tmpfs", "mode=1777,size=64m", quiet, 0o755, false},
-	{"/dev/mqueue", "mqueue", "", quiet, 0o755, true},
+	{"/proc", "proc", "", quiet, 0o555, false, true},
+	{"/sys", "sysfs", "", quiet | unix.MS_RDONLY, 0o555, true, true},
+	{"/sys/fs/cgroup", "cgroup2", "", quiet | unix.MS_RDONLY, 0, true, false},
+	{"/dev", "tmpfs", "mode=755,size=64m", unix.MS_NOSUID | unix.MS_STRICTATIME, 0o755, false, false},
+	{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC, 0o755, false, false},
+	{"/dev/shm", "tmpfs", "mode=1777,size=64m", quiet, 0o755, false, false},
+	{"/dev/mqueue", "mqueue", "", quiet, 0o755, true, false},
 }
 
 func mountKernel(*wire.Boot) error {
@@ -36,9 +37,39 @@ func mountKernel(*wire.Boot) error {
 				return err
 			}
 		}
+		if m.borrow && borrow(m.target, m.flags) {
+			continue
+		}
 		err := mount(m.fstype, m.target, m.fstype, m.flags, m.options)
 		if err != nil && !m.optional {
 			return err
+		}
+	}
+	return nil
+}
+
+// borrow shows at target what the engine has already mounted there on the
+// agent's disk, which is the working directory. gVisor's always has, and to
+// make another of these takes it milliseconds.
+func borrow(target string, flags uintptr) bool {
+	var disk, there unix.Stat_t
+	source := target[1:]
+	if unix.Stat(".", &disk) != nil || unix.Stat(source, &there) != nil || disk.Dev == there.Dev {
+		return false
+	}
+	return unix.Mount(source, target, "", unix.MS_BIND, "") == nil &&
+		unix.Mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|flags, "") == nil
+}
+
+// readOnly are the places of /proc through which root in a container could
+// change the kernel itself.
+var readOnly = []string{"/proc/sys", "/proc/sysrq-trigger"}
+
+// protectKernel is best effort: kernels differ in what they have there.
+func protectKernel(*wire.Boot) error {
+	for _, path := range readOnly {
+		if mount(path, path, "", unix.MS_BIND|unix.MS_REC, "") == nil {
+			_ = mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, "")
 		}
 	}
 	return nil
