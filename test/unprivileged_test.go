@@ -35,10 +35,14 @@ func TestUnprivileged(t *testing.T) {
 	copyTree(t, "script", tree+"/test/")
 	copyTree(t, dist+"/smolvm", tree+"/dist/")
 	copyTree(t, dist+"/parts.smolmachine", tree+"/dist/")
-	for _, name := range testImages {
+	for _, name := range append(testImages, "busybox.tar") {
 		copyTree(t, filepath.Join(images, name), tree+"/images/")
 	}
-	copyTree(t, "/proc/self/exe", tree+"/test.bin")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyTree(t, self, tree+"/test.bin")
 	args := []string{"-test.timeout=20m", "-test.v=" + strconv.FormatBool(testing.Verbose())}
 	if pattern := os.Getenv("SMOLVM_UNPRIVILEGED_RUN"); pattern != "" {
 		args = append(args, "-test.run="+pattern)
