@@ -1,20 +1,25 @@
 package gvisor
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // cgroupRoot is where every distribution mounts them.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// cgroupPrefix and the machine's id make the name of its cgroup, so that Sweep
-// finds what a killed supervisor could not remove.
+// cgroupPrefix marks what is ours: whatever has this name and holds no process
+// may be removed by anybody, see Sweep.
 const cgroupPrefix = "smolvm-"
 
 // period is the length of the interval in which CPU time is counted, in
@@ -29,21 +34,31 @@ type cgroup struct {
 	v2     bool
 }
 
-// newCgroup makes one. In the v1 hierarchies it is a child of the root, as
-// docker's is; in the unified one a sibling of ours or of an ancestor, because
-// there the kernel wants processes in leaves only.
+// newCgroup makes one, and removes those that killed supervisors have left. Its
+// name has a random part: two users' machines may have one id.
 func newCgroup(id string) (*cgroup, error) {
-	name := cgroupPrefix + id
-	if memory := filepath.Join(cgroupRoot, "memory"); isDir(memory) {
-		return newV1(memory, filepath.Join(cgroupRoot, "cpu"), name)
+	var suffix [4]byte
+	_, _ = rand.Read(suffix[:]) // never fails
+	name := cgroupPrefix + id + "-" + hex.EncodeToString(suffix[:])
+	Sweep()
+	if v1 := filepath.Join(cgroupRoot, "memory"); isDir(v1) {
+		return newV1(v1, filepath.Join(cgroupRoot, "cpu"), name)
 	}
-	own, err := unifiedCgroup()
-	if err != nil {
-		return nil, err
+	err := fs.ErrNotExist
+	for _, parent := range unifiedParents() {
+		dir := filepath.Join(parent, name)
+		if err = os.Mkdir(dir, 0o755); err == nil {
+			c := &cgroup{memory: dir, v2: true}
+			if controls(parent, "cpu") {
+				c.cpu = dir
+			}
+			return c, nil
+		}
 	}
-	return newV2(own, name)
+	return nil, refused(err)
 }
 
+// newV1 makes one in the v1 hierarchies, below their roots, as docker does.
 func newV1(memory, cpu, name string) (*cgroup, error) {
 	c := &cgroup{memory: filepath.Join(memory, name)}
 	if err := os.Mkdir(c.memory, 0o755); err != nil {
@@ -55,25 +70,33 @@ func newV1(memory, cpu, name string) (*cgroup, error) {
 	return c, nil
 }
 
-// newV2 looks for the nearest ancestor whose children have a memory
-// controller and that lets us make one: a delegated subtree, or any for root.
-func newV2(own, name string) (*cgroup, error) {
-	err := fs.ErrNotExist
-	for parent := own; strings.HasPrefix(parent, cgroupRoot); parent = filepath.Dir(parent) {
-		control, _ := os.ReadFile(filepath.Join(parent, "cgroup.subtree_control"))
-		if !strings.Contains(string(control), "memory") {
+// unifiedParents are the ancestors of this process's cgroup in the unified
+// hierarchy whose children have a memory controller, nearest first. The kernel
+// wants processes in leaves only, so ours becomes a sibling of ours or of an
+// ancestor: in a delegated subtree, or anywhere for root.
+func unifiedParents() []string {
+	doc, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	var parents []string
+	for _, line := range strings.Split(string(doc), "\n") {
+		path, ok := strings.CutPrefix(line, "0::/")
+		if !ok {
 			continue
 		}
-		dir := filepath.Join(parent, name)
-		if err = os.Mkdir(dir, 0o755); err == nil {
-			c := &cgroup{memory: dir, v2: true}
-			if strings.Contains(" "+strings.TrimSpace(string(control))+" ", " cpu ") {
-				c.cpu = dir
+		for dir := filepath.Join(cgroupRoot, path); strings.HasPrefix(dir, cgroupRoot); dir = filepath.Dir(dir) {
+			if controls(dir, "memory") {
+				parents = append(parents, dir)
 			}
-			return c, nil
 		}
 	}
-	return nil, refused(err)
+	return parents
+}
+
+func controls(dir, controller string) bool {
+	doc, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+	return err == nil && slices.Contains(strings.Fields(string(doc)), controller)
 }
 
 func refused(err error) error {
@@ -84,20 +107,6 @@ func refused(err error) error {
 		return errors.New("this host has no memory controller")
 	}
 	return fmt.Errorf("making a cgroup failed: %w", err)
-}
-
-// unifiedCgroup is this process's directory in the unified hierarchy.
-func unifiedCgroup() (string, error) {
-	doc, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", fmt.Errorf("read our cgroup: %w", err)
-	}
-	for _, line := range strings.Split(string(doc), "\n") {
-		if path, ok := strings.CutPrefix(line, "0::/"); ok && isDir(filepath.Join(cgroupRoot, path)) {
-			return filepath.Join(cgroupRoot, path), nil
-		}
-	}
-	return "", errors.New("this host has no cgroups")
 }
 
 func isDir(path string) bool {
@@ -160,6 +169,9 @@ func (c *cgroup) write(dir, file, value string) error {
 
 // oomKills counts the processes that the kernel ended for want of memory.
 func (c *cgroup) oomKills() int {
+	if c == nil {
+		return 0
+	}
 	file := "memory.oom_control"
 	if c.v2 {
 		file = "memory.events"
@@ -179,28 +191,23 @@ func (c *cgroup) oomKills() int {
 
 // remove removes the cgroup, which is empty once its processes are reaped.
 func (c *cgroup) remove() {
+	if c == nil {
+		return
+	}
 	for _, dir := range c.dirs() {
 		_ = os.Remove(dir)
 	}
 }
 
-// Sweep removes the cgroups that a machine left whose supervisor was killed.
-// The caller knows that the machine is dead. It costs a walk over the host's
-// cgroups, so it is for the discovery of a dead machine, not for every start.
-func Sweep(id string) error {
-	name := cgroupPrefix + id
-	var failed error
-	_ = filepath.WalkDir(cgroupRoot, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fs.SkipDir
+// Sweep removes the cgroups of machines whose supervisor was killed before it
+// could. One that holds a process cannot be removed, so no living machine is
+// touched; one that a start has just made is made again by it.
+func Sweep() {
+	parents := append(unifiedParents(), filepath.Join(cgroupRoot, "memory"), filepath.Join(cgroupRoot, "cpu"))
+	for _, parent := range parents {
+		left, _ := filepath.Glob(filepath.Join(parent, cgroupPrefix+"*"))
+		for _, dir := range left {
+			_ = unix.Rmdir(dir)
 		}
-		if d.IsDir() && d.Name() == name {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				failed = fmt.Errorf("remove the cgroup of machine %s: %w", id, err)
-			}
-			return fs.SkipDir
-		}
-		return nil
-	})
-	return failed
+	}
 }

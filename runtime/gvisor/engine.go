@@ -85,9 +85,10 @@ func (s *sandbox) start(ctx context.Context) error {
 	if err := s.launch(control, volumes); err != nil {
 		return err
 	}
-	go s.watch()
 	// The guest does not run before control.run.
-	if err := s.limits.admit(s.pids()); err != nil {
+	err = s.limits.admit(s.pids())
+	go s.watch()
+	if err != nil {
 		return err
 	}
 

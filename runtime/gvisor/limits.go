@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	goruntime "runtime"
 
 	"github.com/smolvm/smolvm/formats/machine"
@@ -17,6 +18,7 @@ const sentryMiB = 64
 // limits are what a machine may use of this host, and how that is enforced.
 type limits struct {
 	id         string
+	memoryMiB  int64
 	cpus       int   // that the guest sees
 	memory     int64 // bytes that the guest sees
 	storageMiB int64
@@ -29,19 +31,11 @@ type limits struct {
 
 // newLimits decides what is possible and says in unenforced what is not.
 func newLimits(cfg machine.Config) *limits {
-	l := &limits{id: cfg.ID, cpus: cfg.CPUs, memory: cfg.MemoryMiB << 20, storageMiB: cfg.StorageMiB}
+	l := &limits{
+		id: cfg.ID, cpus: cfg.CPUs, memoryMiB: cfg.MemoryMiB, memory: cfg.MemoryMiB << 20, storageMiB: cfg.StorageMiB,
+	}
 	l.pinCPUs()
-	l.capStorage(cfg.MemoryMiB)
-	cg, err := newCgroup(cfg.ID)
-	if err != nil {
-		l.note("memory: the guest sees %d MiB, but the host does not enforce it: %v", cfg.MemoryMiB, err)
-		return l
-	}
-	l.cgroup = cg
-	if err := cg.limit(cfg.MemoryMiB+sentryMiB, l.cpus); err != nil {
-		l.remove()
-		l.note("memory: the guest sees %d MiB, but the host does not enforce it: %v", cfg.MemoryMiB, err)
-	}
+	l.capStorage()
 	return l
 }
 
@@ -83,10 +77,10 @@ func (l *limits) pinCPUs() {
 
 // capStorage keeps the writable layer below the machine's memory, of which it
 // is a part: a full disk is an error for the guest, full memory is its end.
-func (l *limits) capStorage(memoryMiB int64) {
-	if most := memoryMiB * 3 / 4; l.storageMiB == 0 || l.storageMiB > most {
+func (l *limits) capStorage() {
+	if most := l.memoryMiB * 3 / 4; l.storageMiB == 0 || l.storageMiB > most {
 		if l.storageMiB > most {
-			l.note("storage: %d MiB instead of %d, because a sandbox keeps what it writes in its %d MiB of memory", most, l.storageMiB, memoryMiB)
+			l.note("storage: %d MiB instead of %d, because a sandbox keeps what it writes in its %d MiB of memory", most, l.storageMiB, l.memoryMiB)
 		}
 		l.storageMiB = most
 	}
@@ -109,26 +103,41 @@ func (l *limits) around(start func() error) error {
 	return errors.Join(start(), unix.SchedSetaffinity(0, &mine))
 }
 
-// admit puts processes under the limits.
+// admit puts processes under the limits, as far as this host lets us.
 func (l *limits) admit(pids []int) error {
-	if l.cgroup == nil {
+	var err error
+	// Whoever sweeps may take an empty cgroup away before we are in it.
+	for range 3 {
+		if err = l.enter(pids); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
+}
+
+func (l *limits) enter(pids []int) error {
+	cg, err := newCgroup(l.id)
+	if err == nil {
+		err = cg.limit(l.memoryMiB+sentryMiB, l.cpus)
+	}
+	if err != nil {
+		cg.remove()
+		l.note("memory: the guest sees %d MiB, but the host does not enforce it: %v", l.memoryMiB, err)
 		return nil
 	}
 	for _, pid := range pids {
-		if err := l.cgroup.add(pid); err != nil {
+		// One that has ended already says why elsewhere.
+		if err := cg.add(pid); err != nil && !errors.Is(err, unix.ESRCH) {
+			cg.remove()
 			return fmt.Errorf("put the machine under its memory limit: %w", err)
 		}
 	}
+	l.cgroup = cg
 	return nil
 }
 
 // exceeded reports that the kernel ended a process for want of memory.
-func (l *limits) exceeded() bool { return l.cgroup != nil && l.cgroup.oomKills() > 0 }
+func (l *limits) exceeded() bool { return l.cgroup.oomKills() > 0 }
 
-// remove removes what newLimits made.
-func (l *limits) remove() {
-	if l.cgroup != nil {
-		l.cgroup.remove()
-		l.cgroup = nil
-	}
-}
+// remove removes what admit made, once its processes are gone.
+func (l *limits) remove() { l.cgroup.remove() }

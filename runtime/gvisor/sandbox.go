@@ -79,27 +79,30 @@ func (s *sandbox) Err() error {
 	}
 }
 
-// watch waits for the machine's processes, then removes what they leave. The
-// death of one is the death of all.
+// watch waits for the machine's processes, then removes what they leave.
 func (s *sandbox) watch() {
-	ended := make(chan *process, 2)
-	running := 0
-	for _, p := range []*process{s.boot, s.gofer} {
-		if p != nil {
-			running++
-			go func() {
-				_ = p.cmd.Wait() // ProcessState tells how it ended
-				ended <- p
-			}()
-		}
+	type end struct{ err error }
+	gofer := make(chan end, 1)
+	if s.gofer != nil {
+		go func() {
+			err := s.gofer.cmd.Wait()
+			gofer <- end{err}
+			if err != nil {
+				// Without it the guest would hang at its volumes. It ends well
+				// when the sandbox has let go of the last one.
+				_ = s.boot.cmd.Process.Kill()
+			}
+		}()
 	}
-	first := <-ended
-	for running--; running > 0; running-- {
-		// The gofer ends with its last connection; the sandbox without its
-		// gofer does not.
-		_ = s.boot.cmd.Process.Kill()
-		_ = s.gofer.cmd.Process.Kill()
-		<-ended
+	_ = s.boot.cmd.Wait() // ProcessState tells how it ended
+	var served end
+	select {
+	case served = <-gofer:
+	default:
+		if s.gofer != nil {
+			_ = s.gofer.cmd.Process.Kill()
+			<-gofer
+		}
 	}
 	s.console.drain()
 	oom := s.limits.exceeded()
@@ -108,20 +111,24 @@ func (s *sandbox) watch() {
 	select {
 	case <-s.killed:
 	default:
-		s.err = s.verdict(first, oom)
+		s.err = s.verdict(served.err, oom)
 	}
 	close(s.done)
 }
 
-// verdict says why the machine ended by itself.
-func (s *sandbox) verdict(first *process, oom bool) error {
+// verdict says why the machine ended by itself; served is how the gofer ended
+// if it was the first.
+func (s *sandbox) verdict(served error, oom bool) error {
+	reason := s.boot.reason(s.console.last())
 	switch {
+	case reason == nil:
+		return nil
 	case oom:
 		return fmt.Errorf("the machine needed more than its memory limit of %d MiB and was ended: give it more with --mem", s.cfg.MemoryMiB)
-	case first == s.gofer:
-		return errors.New("the process that serves the machine's volumes ended")
+	case served != nil:
+		return fmt.Errorf("the process that serves the machine's volumes ended (%w)", served)
 	}
-	return first.reason(s.console.last())
+	return reason
 }
 
 // reason explains a process's end: nil for a guest that powered off.
