@@ -51,7 +51,7 @@ func runPack(ctx context.Context, o packOptions, flags *pflag.FlagSet, args []st
 	opts.Progress, opts.Source.Stdin = bars, stdio.In
 	opts.Note = func(s string) {
 		if !o.quiet {
-			bars.say(s)
+			bars.say("note: " + s)
 		}
 	}
 	res, err := pack.Build(ctx, opts)

@@ -29,6 +29,11 @@ func openArchive(ctx context.Context, s Spec, opts Options) (*Image, error) {
 // openStdin copies the archive on standard input to a temporary file, because
 // its parts are not in the order in which they are needed.
 func openStdin(ctx context.Context, opts Options) (*Image, error) {
+	if f, ok := opts.Stdin.(*os.File); ok {
+		if fi, err := f.Stat(); err == nil && fi.Mode()&os.ModeCharDevice != 0 {
+			return nil, errNoStdin
+		}
+	}
 	f, err := TempFile()
 	if err != nil {
 		return nil, err
@@ -38,7 +43,8 @@ func openStdin(ctx context.Context, opts Options) (*Image, error) {
 	case err != nil:
 		err = fmt.Errorf("reading the archive: %w", err)
 	case n == 0:
-		err = fmt.Errorf("there is nothing on it; use: docker save IMAGE | smolvm pack -")
+		f.Close()
+		return nil, errNoStdin
 	case n > opts.MaxUnpacked:
 		err = errArchiveSize(opts)
 	}
@@ -52,6 +58,8 @@ func openStdin(ctx context.Context, opts Options) (*Image, error) {
 	}
 	return img, nil
 }
+
+var errNoStdin = errors.New("standard input: there is no archive on it; use: docker save IMAGE | smolvm pack - -o FILE")
 
 func errArchiveSize(opts Options) error {
 	return fmt.Errorf("the archive has more than %d GiB", opts.MaxUnpacked>>30)

@@ -58,8 +58,8 @@ func explainNetwork(host string, err error) error {
 		return fmt.Errorf("registry %s does not speak HTTPS; if you trust the network add --tls-verify=false", host)
 	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return fmt.Errorf("registry %s has a certificate that this machine does not trust (%w); if you do add --tls-verify=false",
-			host, cert.Err)
+		return fmt.Errorf("registry %s has a certificate that this machine does not trust (%w); put its authority's into ~/.config/containers/certs.d/%s/ca.crt, or add --tls-verify=false",
+			host, cert.Err, host)
 	}
 	if stall, ok := errors.AsType[stallError](err); ok {
 		return fmt.Errorf("registry %s: %w; check the network and try again", host, stall)

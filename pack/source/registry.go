@@ -52,7 +52,10 @@ func (r *registry) open(ctx context.Context, ref name.Reference) (*Image, error)
 	if err != nil {
 		return nil, fmt.Errorf("reading the registry credentials: %w", err)
 	}
-	base := newTransport(r.repo.Registry, r.opts)
+	base, err := newTransport(r.repo.Registry, r.opts)
+	if err != nil {
+		return nil, err
+	}
 	r.transport, err = transport.NewWithContext(ctx, r.repo.Registry, auth, base, []string{r.repo.Scope(transport.PullScope)})
 	if err != nil {
 		return nil, err

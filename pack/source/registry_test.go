@@ -2,9 +2,12 @@ package source
 
 import (
 	"bytes"
+	"encoding/pem"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +17,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
+	memregistry "github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -312,6 +316,37 @@ func TestCloseEndsDownloads(t *testing.T) {
 	if _, err := rc.Read(make([]byte, 1)); err == nil {
 		t.Error("reading from a closed image succeeded")
 	}
+}
+
+// A registry with a certificate of one's own: refused, then trusted where
+// docker and podman keep such certificates, or with Insecure.
+func TestOwnCertificate(t *testing.T) {
+	noCredentials(t)
+	srv := httptest.NewTLSServer(memregistry.New(memregistry.Logger(log.New(io.Discard, "", 0))))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer srv.Close()
+	host := strings.TrimPrefix(srv.URL, "https://")
+	ref, err := name.ParseReference(host + "/img:1")
+	if err == nil {
+		err = remote.Write(ref, testImage(t, linuxAMD64, compression.GZip, "f"), remote.WithTransport(srv.Client().Transport))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Over HTTPS only: what makes loopback special is not tried here.
+	_, err = names(t, ref.Name(), Options{Platform: linuxAMD64})
+	if err == nil {
+		t.Error("an unknown certificate was trusted")
+	}
+	got, err := names(t, ref.Name(), Options{Platform: linuxAMD64, Insecure: true})
+	wantNames(t, got, err, "f")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+	writeFile(t, filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "containers/certs.d", host, "ca.crt"), string(ca), 0o644)
+	got, err = names(t, ref.Name(), Options{Platform: linuxAMD64})
+	wantNames(t, got, err, "f")
+	writeFile(t, filepath.Join(os.Getenv("XDG_CONFIG_HOME"), "containers/certs.d", host, "ca.crt"), "nonsense", 0o644)
+	_, err = names(t, ref.Name(), Options{Platform: linuxAMD64})
+	wantError(t, err, "no certificate in it")
 }
 
 func TestCredentials(t *testing.T) {

@@ -45,8 +45,8 @@ type Spec struct {
 //
 // A name without a prefix or a leading "./", "../" or "/" that is also a file
 // here is that file if the file is an image, and a registry's image otherwise
-// (a directory named debian does not hide the image debian); Note says so
-// unless the name looks like an archive's.
+// (a directory named debian does not hide the image debian); where both could
+// be meant, Note says which was taken.
 func ParseSpec(spec string) (Spec, error) {
 	if spec == "" {
 		return Spec{}, fmt.Errorf("the image's name is empty")
@@ -106,8 +106,10 @@ func parseBare(spec string) (Spec, error) {
 		return file, err
 	case err != nil && hasArchiveSuffix(spec):
 		return Spec{}, err
-	case err != nil || file.Kind == Rootfs:
-		ref.Note = fmt.Sprintf("%s: taking the registry's image, not the file of that name; write ./%s for the file", spec, spec)
+	case err != nil:
+		return ref, nil // the last pack of that image, perhaps
+	case file.Kind == Rootfs:
+		ref.Note = fmt.Sprintf("%s: taking the registry's image; for the directory of that name write ./%s", spec, spec)
 		return ref, nil
 	}
 	file.Note = fmt.Sprintf("%s: taking the %s of that name here; write docker://%s for the registry's image", spec, file.Kind, spec)

@@ -49,7 +49,7 @@ func TestParseSpec(t *testing.T) {
 		{in: "layout", kind: Layout, path: "layout", note: "docker://layout"},
 		{in: "busybox", kind: OCIArchive, path: "busybox", note: "docker://busybox"},
 		{in: "debian", kind: Registry, ref: "debian", note: "./debian"},
-		{in: "redis", kind: Registry, ref: "redis", note: "./redis"},
+		{in: "redis", kind: Registry, ref: "redis"},
 
 		{in: "", err: "empty"},
 		{in: "a\nb", err: "control character"},

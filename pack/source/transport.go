@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,11 @@ import (
 
 // newTransport is how we talk to registries: never unencrypted unless the
 // registry is on this machine or the user allows it, never waiting for ever.
-func newTransport(reg name.Registry, opts Options) http.RoundTripper {
+func newTransport(reg name.Registry, opts Options) (http.RoundTripper, error) {
+	tlsConfig, err := tlsConfig(reg.RegistryStr(), opts.Insecure)
+	if err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{Timeout: opts.Stall, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -27,14 +30,12 @@ func newTransport(reg name.Registry, opts Options) http.RoundTripper {
 		TLSHandshakeTimeout:   opts.Stall,
 		ResponseHeaderTimeout: opts.Stall,
 		DisableCompression:    true, // layers are compressed; lengths must stay true
-	}
-	if opts.Insecure {
-		t.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+		TLSClientConfig:       tlsConfig,
 	}
 	plain := opts.Insecure || isLoopback(reg.RegistryStr())
 	return transport.NewRetry(&guard{inner: t, plainHTTP: plain, stall: opts.Stall},
 		transport.WithRetryStatusCodes(http.StatusRequestTimeout, http.StatusInternalServerError,
-			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
+			http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout)), nil
 }
 
 // guard refuses unencrypted requests and ends responses that stall.
