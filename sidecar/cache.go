@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -95,7 +94,7 @@ func (c *Cache) Fill(ctx context.Context, r *Reader, s manifest.Section, progres
 	if e, err := c.Lookup(s); e != nil || err != nil {
 		return e, err
 	}
-	return c.sections.Fill(ctx, keyOf(&s), c.extract(r, s, progress))
+	return c.explain(c.sections.Fill(ctx, keyOf(&s), c.extract(r, s, progress)))
 }
 
 // Refill extracts a section of r even if the cache has it. Whoever uses the
@@ -104,7 +103,7 @@ func (c *Cache) Refill(ctx context.Context, r *Reader, s manifest.Section, progr
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	return c.sections.Refill(ctx, keyOf(&s), c.extract(r, s, progress))
+	return c.explain(c.sections.Refill(ctx, keyOf(&s), c.extract(r, s, progress)))
 }
 
 // Lookup is Fill for who has no sidecar at hand: it returns nil if the section
@@ -117,13 +116,18 @@ func (c *Cache) Lookup(s manifest.Section) (*Entry, error) {
 }
 
 func (c *Cache) extract(r *Reader, s manifest.Section, progress Progress) func(context.Context, *os.File) error {
-	return func(ctx context.Context, f *os.File) error {
-		err := r.Extract(ctx, s, f, progress)
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return fmt.Errorf("no space for section %s in the cache directory %s, which needs %d MiB: free some, or set XDG_CACHE_HOME to a directory that has it", &s, c.path, s.Size>>20+1)
-		}
-		return err
+	return func(ctx context.Context, f *os.File) error { return r.Extract(ctx, s, f, progress) }
+}
+
+// explain says what to do about an error of the directory's file system.
+func (c *Cache) explain(e *Entry, err error) (*Entry, error) {
+	switch {
+	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
+		return nil, fmt.Errorf("no space in the cache directory %s: free some, or set XDG_CACHE_HOME to a directory that has it (%w)", c.path, err)
+	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS):
+		return nil, fmt.Errorf("the cache directory %s cannot be written to: set XDG_CACHE_HOME to one that can (%w)", c.path, err)
 	}
+	return e, err
 }
 
 // keyOf names a section's entry. Its mode is part of it: one pack's data must
