@@ -6,16 +6,37 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/formats/exit"
 )
 
 func main() {
-	// The second signal ends the process at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
-	os.Exit(program().Main(ctx, os.Args[1:], cli.OS()))
+	ctx, received := catchSignals()
+	status := program().Main(ctx, os.Args[1:], cli.OS())
+	if n := received(); n != 0 && status == exit.Failure {
+		status = exit.Signal(n)
+	}
+	os.Exit(status)
+}
+
+// catchSignals cancels the context at the first signal that asks us to end and
+// leaves the second one its usual effect. received is the signal's number, or 0.
+func catchSignals() (ctx context.Context, received func() int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	var number atomic.Int32
+	go func() {
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			number.Store(int32(s))
+		}
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx, func() int { return int(number.Load()) }
 }
 
 // program is the table of commands, which help and completion show too.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -56,8 +57,8 @@ func runPack(ctx context.Context, o packOptions, flags *pflag.FlagSet, args []st
 	}
 	res, err := pack.Build(ctx, opts)
 	bars.close()
-	if ctx.Err() != nil {
-		return &exit.Error{Status: exit.Signal(2), Err: fmt.Errorf("interrupted; nothing was written")}
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted; nothing was written")
 	}
 	if err != nil {
 		return err

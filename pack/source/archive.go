@@ -38,25 +38,43 @@ func openStdin(ctx context.Context, opts Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(f, io.LimitReader(cancelReader{ctx, opts.Stdin}, opts.MaxUnpacked+1))
-	switch {
-	case err != nil:
-		err = fmt.Errorf("reading the archive: %w", err)
-	case n == 0:
+	if err := spoolStdin(ctx, f, opts); err != nil {
 		f.Close()
-		return nil, errNoStdin
-	case n > opts.MaxUnpacked:
-		err = errArchiveSize(opts)
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("standard input: %w", err)
+		return nil, err
 	}
 	img, err := readArchive(ctx, f, Stdin, "", opts)
 	if err != nil {
 		return nil, fmt.Errorf("standard input: %w", err)
 	}
 	return img, nil
+}
+
+// spoolStdin copies all of standard input to f. A read that waits for a writer
+// cannot be called off; when ctx ends it is left behind.
+func spoolStdin(ctx context.Context, f *os.File, opts Options) error {
+	type result struct {
+		n   int64
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := io.Copy(f, io.LimitReader(cancelReader{ctx, opts.Stdin}, opts.MaxUnpacked+1))
+		done <- result{n, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case r := <-done:
+		switch {
+		case r.err != nil:
+			return fmt.Errorf("standard input: reading the archive: %w", r.err)
+		case r.n == 0:
+			return errNoStdin
+		case r.n > opts.MaxUnpacked:
+			return fmt.Errorf("standard input: %w", errArchiveSize(opts))
+		}
+		return nil
+	}
 }
 
 var errNoStdin = errors.New("standard input: there is no archive on it; use: docker save IMAGE | smolvm pack - -o FILE")

@@ -212,6 +212,21 @@ func TestDockerArchivePaths(t *testing.T) {
 	wantError(t, err, "no image in it")
 }
 
+// Waiting for an archive that nobody sends ends with the context.
+func TestStdinInterrupted(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, "-", Options{Platform: linuxAMD64, Stdin: r}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestNotAnArchive(t *testing.T) {
 	dir := t.TempDir()
 	for name, contents := range map[string]string{
