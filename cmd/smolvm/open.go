@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/smolvm/smolvm/formats/exit"
+	"github.com/smolvm/smolvm/formats/footer"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack"
 	"github.com/smolvm/smolvm/sidecar"
@@ -26,47 +26,35 @@ func openPack(command string, args []string) (*opened, error) {
 	if len(args) != 1 {
 		return nil, exit.Usagef("%s needs one FILE: a pack's executable or its sidecar; see smolvm %s --help", command, command)
 	}
-	path, err := sidecarOf(args[0])
-	if err != nil {
-		return nil, err
-	}
-	r, err := sidecar.Open(path)
+	r, err := openSidecar(args[0])
 	if err != nil {
 		return nil, err
 	}
 	m, err := r.Manifest()
 	if err != nil {
 		r.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
-	return &opened{r, path, m}, nil
+	return &opened{r, r.Name(), m}, nil
 }
 
-// sidecarOf finds the sidecar that belongs to the file a person named, through
-// symbolic links, as the stub does.
-func sidecarOf(name string) (string, error) {
-	real, err := filepath.EvalSymlinks(name)
+// openSidecar finds the sidecar that belongs to the file a person named, as
+// the stub does: in the file itself, else beside it under its real name.
+func openSidecar(name string) (*sidecar.Reader, error) {
+	file, err := filepath.EvalSymlinks(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s: no such file", name)
+		return nil, fmt.Errorf("%s: no such file", name)
 	}
 	if err != nil {
-		return "", fmt.Errorf("opening the pack: %w", err)
+		return nil, fmt.Errorf("opening the pack: %w", err)
 	}
-	fi, err := os.Stat(real)
-	if err != nil {
-		return "", fmt.Errorf("opening the pack: %w", err)
+	r, err := sidecar.Open(file)
+	if !errors.Is(err, footer.ErrNoFooter) || strings.HasSuffix(file, pack.SidecarSuffix) {
+		return r, err
 	}
-	if !fi.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a file; name a pack's executable or its sidecar", name)
+	beside, besideErr := sidecar.Open(file + pack.SidecarSuffix)
+	if errors.Is(besideErr, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; there is no %s beside it either", err, filepath.Base(file)+pack.SidecarSuffix)
 	}
-	if strings.HasSuffix(real, pack.SidecarSuffix) {
-		return real, nil
-	}
-	beside := real + pack.SidecarSuffix
-	if _, err := os.Stat(beside); err == nil {
-		return beside, nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("opening the pack: %w", err)
-	}
-	return real, nil
+	return beside, besideErr
 }
