@@ -23,8 +23,12 @@ func (b *bench) newDirect(image string) (*direct, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &direct{b: b, dir: filepath.Join(b.dir, "direct"), rootfs: filepath.Join(b.dir, image+".erofs")}
-	for _, dir := range []string{d.dir, d.dir + "/state", d.dir + "/empty"} {
+	dir, err := os.MkdirTemp(b.dir, "direct")
+	if err != nil {
+		return nil, err
+	}
+	d := &direct{b: b, dir: dir, rootfs: filepath.Join(b.dir, image+".erofs")}
+	for _, dir := range []string{d.dir + "/state", d.dir + "/empty"} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
