@@ -75,11 +75,17 @@ func (s *suite) killRunning(t *testing.T) {
 }
 
 func (s *suite) powerOff(t *testing.T) {
-	m := s.start(t, nil)
+	dir := s.tree(t)
+	s.shutDown(s.start(t, nil))
+	s.shutDown(s.start(t, func(c *machine.Config) { c.Volumes = []machine.Volume{{Host: dir, Guest: "/v"}} }))
+}
+
+func (s *suite) shutDown(m *vm) {
+	m.t.Helper()
 	// The answer and the end of the machine race.
 	_, _ = m.ask(&wire.Header{Op: wire.OpShutdown, Shutdown: &wire.Shutdown{GraceMillis: 10_000}})
 	if err := m.wait(); err != nil {
-		t.Errorf("after a shutdown, Err is %v", err)
+		m.t.Errorf("after a shutdown, Err is %v", err)
 	}
 	m.streamEnds()
 }
