@@ -74,7 +74,7 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	if err != nil {
 		// A guest that powers off tells more by how it ended than by the
 		// connection that broke.
-		gone := k.await(patience)
+		gone := k.session != nil && k.session.IsClosed() && k.await(patience)
 		_ = instance.Kill()
 		<-instance.Done()
 		if gone && instance.Err() != nil {

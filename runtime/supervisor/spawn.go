@@ -180,7 +180,8 @@ func (p *Process) Wait() error {
 // Release leaves a daemon to itself.
 func (p *Process) Release() {
 	p.close()
-	_ = p.cmd.Process.Release()
+	// Reaped if it ends before us; otherwise by whoever inherits it.
+	go func() { _ = p.cmd.Wait() }()
 }
 
 func (p *Process) close() {
