@@ -24,6 +24,9 @@ func imagePath(b *wire.Boot) string {
 }
 
 func mountUpper(b *wire.Boot) error {
+	if b.Upper.Mounted {
+		return nil
+	}
 	if b.Upper.Device != "" {
 		if err := mount(b.Upper.Device, upperDir, "ext4", 0, ""); err != nil {
 			return err

@@ -25,9 +25,10 @@ type Mount struct {
 	Options string `json:"options,omitempty"`
 }
 
-// Upper is the writable layer: a tmpfs of SizeMiB when Device is empty,
-// otherwise an ext4 file system that is grown to SizeMiB.
+// Upper is the writable layer: what the engine has Mounted on /upper, or an
+// ext4 file system on Device that is grown to SizeMiB, or a tmpfs of SizeMiB.
 type Upper struct {
+	Mounted bool   `json:"mounted,omitempty"`
 	Device  string `json:"device,omitempty"`
 	SizeMiB int64  `json:"sizeMiB,omitempty"`
 }

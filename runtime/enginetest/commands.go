@@ -81,6 +81,14 @@ func (s *suite) fullDisk(t *testing.T) {
 	m.sh("rm /big && dd if=/dev/zero of=/small bs=1M count=8 && echo fine")
 }
 
+func (s *suite) muchDisk(t *testing.T) {
+	m := s.start(t, func(c *machine.Config) { c.MemoryMiB = 192; c.StorageMiB = 1024 })
+	if got := m.sh("dd if=/dev/zero of=/big bs=1M count=400 2>/dev/null && stat -c %s /big"); got != "419430400" {
+		t.Errorf("of 400 MiB were written %s bytes", got)
+	}
+	m.sh("dd if=/big of=/dev/null bs=1M && rm /big")
+}
+
 func (s *suite) view(t *testing.T) {
 	m := s.start(t, func(c *machine.Config) { c.CPUs = 1; c.MemoryMiB = 200 })
 	if got := m.sh("nproc"); got != "1" {

@@ -43,6 +43,7 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"R2 R3/streams", s.streams},
 		{"R7/writable root", s.writableRoot},
 		{"R7/full disk", s.fullDisk},
+		{"R8/more disk than memory", s.muchDisk},
 		{"R8/what the guest sees", s.view},
 		{"R8/too much memory", s.tooMuchMemory},
 		{"R6/volumes", s.volumes},

@@ -15,8 +15,9 @@ const (
 	bundleDir = "bundle"
 	// agentFD is the agent's end of the stream, in the guest.
 	agentFD = 3
-	// imageDir and volumesDir are empty directories of the agent's disk.
+	// These are empty directories of the agent's disk.
 	imageDir   = "/image"
+	upperDir   = "/upper"
 	volumesDir = "/volumes"
 )
 
@@ -61,14 +62,14 @@ type specMount struct {
 }
 
 // writeBundle writes the OCI bundle of a machine into scratch.
-func writeBundle(scratch string, cfg machine.Config, volumes []specMount) error {
+func writeBundle(scratch string, cfg machine.Config, storageMiB int64, volumes []specMount) error {
 	dir := filepath.Join(scratch, bundleDir)
 	// The specification wants a root directory; with an EROFS root it stays empty.
 	root := filepath.Join(dir, "root")
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("make the bundle: %w", err)
 	}
-	doc, err := json.Marshal(bundleSpec(root, cfg, volumes))
+	doc, err := json.Marshal(bundleSpec(root, cfg, storageMiB, volumes))
 	if err != nil {
 		return fmt.Errorf("encode the bundle: %w", err)
 	}
@@ -78,7 +79,7 @@ func writeBundle(scratch string, cfg machine.Config, volumes []specMount) error 
 	return nil
 }
 
-func bundleSpec(root string, cfg machine.Config, volumes []specMount) spec {
+func bundleSpec(root string, cfg machine.Config, storageMiB int64, volumes []specMount) spec {
 	all := capabilities()
 	s := spec{
 		Version: "1.0.0",
@@ -99,6 +100,10 @@ func bundleSpec(root string, cfg machine.Config, volumes []specMount) spec {
 			{Destination: "/proc", Type: "proc", Source: "proc"},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
 			{Destination: imageDir, Type: "erofs", Source: cfg.Parts[manifest.KindRootfs], Options: []string{"ro"}},
+			// Made a tmpfs in a file by mountConfs, which cover binds only.
+			{Destination: upperDir, Type: "bind", Source: root, Options: []string{
+				"rw", "mode=0755", fmt.Sprintf("size=%dm", storageMiB),
+			}},
 		},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.type":   "erofs",
@@ -114,9 +119,11 @@ func bundleSpec(root string, cfg machine.Config, volumes []specMount) spec {
 }
 
 // mountConfs is gVisor's --gofer-mount-confs: what is below the root and below
-// each mount of a bundleSpec that is backed by a file or by the gofer.
+// each mount of a bundleSpec that is an image or a bind. The writable layer
+// has nothing below it and keeps its contents in a file of the host, which
+// leaves the memory to the guest.
 func mountConfs(volumes []specMount) string {
-	confs := []string{"erofs:none", "erofs:none"}
+	confs := []string{"erofs:none", "erofs:none", "none:anon"}
 	for range volumes {
 		confs = append(confs, "lisafs:none")
 	}

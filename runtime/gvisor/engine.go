@@ -73,7 +73,16 @@ func (s *sandbox) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeBundle(s.host.Scratch, s.cfg, volumes); err != nil {
+	store, err := openStore(s.cfg.Parts[manifest.KindRootfs])
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	s.limits = newLimits(s.cfg)
+	if err := s.limits.capStorage(store); err != nil {
+		return err
+	}
+	if err := writeBundle(s.host.Scratch, s.cfg, s.limits.storageMiB, volumes); err != nil {
 		return err
 	}
 	control, err := listenControl(s.host.Scratch)
@@ -81,8 +90,7 @@ func (s *sandbox) start(ctx context.Context) error {
 		return err
 	}
 	defer control.close()
-	s.limits = newLimits(s.cfg)
-	if err := s.launch(control, volumes); err != nil {
+	if err := s.launch(control, store, volumes); err != nil {
 		return err
 	}
 	// The guest does not run before control.run.

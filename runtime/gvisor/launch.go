@@ -75,7 +75,7 @@ func (p *process) closePassed() {
 
 // launch starts the sandbox, which then waits for control.run, and with
 // volumes the gofer that serves them.
-func (s *sandbox) launch(c *control, volumes []specMount) error {
+func (s *sandbox) launch(c *control, store *os.File, volumes []specMount) error {
 	// Root outside of the new user namespace is this process's user, and root
 	// inside of it drops all capabilities before it meets the guest.
 	boot := s.command("boot", unix.CLONE_NEWUSER)
@@ -90,7 +90,7 @@ func (s *sandbox) launch(c *control, volumes []specMount) error {
 	boot.arg("cpu-num=%d", s.limits.cpus)
 	boot.arg("total-memory=%d", s.limits.memory)
 	boot.arg("total-host-memory=%d", s.limits.memory)
-	if err := s.passFiles(boot, c); err != nil {
+	if err := s.passFiles(boot, c, store); err != nil {
 		return err
 	}
 	var gofer *process
@@ -138,7 +138,7 @@ func (s *sandbox) pids() []int {
 
 // passFiles gives the sandbox its specification, control socket, images and
 // stream.
-func (s *sandbox) passFiles(boot *process, c *control) error {
+func (s *sandbox) passFiles(boot *process, c *control, store *os.File) error {
 	config, err := os.Open(s.bundle() + "/config.json")
 	if err != nil {
 		return fmt.Errorf("open the bundle: %w", err)
@@ -158,6 +158,7 @@ func (s *sandbox) passFiles(boot *process, c *control) error {
 		}
 		boot.pass("io-fds", image)
 	}
+	boot.pass("gofer-filestore-fds", store)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make the agent's stream: %w", err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
+	"os"
+	"path/filepath"
 	goruntime "runtime"
 
 	"github.com/smolvm/smolvm/formats/machine"
@@ -14,6 +16,9 @@ import (
 // sentryMiB is what the sentry itself needs besides the guest's memory (25 MiB
 // when idle); the limit of the machine's cgroup is that much higher.
 const sentryMiB = 64
+
+// leastStorageMiB is how little free disk space a machine starts with.
+const leastStorageMiB = 16
 
 // limits are what a machine may use of this host, and how that is enforced.
 type limits struct {
@@ -35,7 +40,6 @@ func newLimits(cfg machine.Config) *limits {
 		id: cfg.ID, cpus: cfg.CPUs, memoryMiB: cfg.MemoryMiB, memory: cfg.MemoryMiB << 20, storageMiB: cfg.StorageMiB,
 	}
 	l.pinCPUs()
-	l.capStorage()
 	return l
 }
 
@@ -75,15 +79,24 @@ func (l *limits) pinCPUs() {
 	l.pin = true
 }
 
-// capStorage keeps the writable layer below the machine's memory, of which it
-// is a part: a full disk is an error for the guest, full memory is its end.
-func (l *limits) capStorage() {
-	if most := l.memoryMiB * 3 / 4; l.storageMiB == 0 || l.storageMiB > most {
-		if l.storageMiB > most {
-			l.note("storage: %d MiB instead of %d, because a sandbox keeps what it writes in its %d MiB of memory", most, l.storageMiB, l.memoryMiB)
-		}
-		l.storageMiB = most
+// capStorage keeps the writable layer as small as what is free where its store
+// lies: a full machine is an error for the guest, a full host its end.
+func (l *limits) capStorage(store *os.File) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(store.Fd()), &st); err != nil {
+		return fmt.Errorf("measure the machine's storage: %w", err)
 	}
+	free := int64(st.Bavail) * st.Bsize >> 20
+	switch {
+	case free < leastStorageMiB:
+		return fmt.Errorf("the disk that %s is on has only %d MiB free: make room", filepath.Dir(store.Name()), free)
+	case l.storageMiB > free:
+		l.note("storage: %d MiB instead of %d, which is all that is free beside %s", free, l.storageMiB, filepath.Dir(store.Name()))
+		fallthrough
+	case l.storageMiB == 0:
+		l.storageMiB = free
+	}
+	return nil
 }
 
 // around calls start, which starts a process, with the machine's affinity.

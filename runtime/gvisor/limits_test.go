@@ -127,18 +127,42 @@ func first(set *unix.CPUSet) int {
 
 // R8: more than there is becomes what there is, and that is said.
 func TestUnenforced(t *testing.T) {
-	l := newLimits(machine.Config{ID: "x", CPUs: 4096, MemoryMiB: 400, StorageMiB: 1000})
+	l := newLimits(machine.Config{ID: "x", CPUs: 4096, MemoryMiB: 400, StorageMiB: 1 << 40})
+	store, err := openStore(filepath.Join(t.TempDir(), "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := l.capStorage(store); err != nil {
+		t.Fatal(err)
+	}
 	var all unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
 		t.Fatal(err)
 	}
-	if l.cpus != all.Count() || l.storageMiB != 300 {
+	if l.cpus != all.Count() || l.storageMiB >= 1<<40 {
 		t.Errorf("%d CPUs, %d MiB of storage", l.cpus, l.storageMiB)
 	}
 	said := strings.Join(l.unenforced, "\n")
-	for _, want := range []string{"cpus: ", "4096", "storage: ", "300 MiB instead of 1000"} {
+	for _, want := range []string{"cpus: ", "4096", "storage: ", " instead of 1099511627776"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("%q does not say %q", said, want)
+		}
+	}
+}
+
+// R10: the store leaves no file, beside the image or where that is read-only.
+func TestStoreHasNoName(t *testing.T) {
+	dir := t.TempDir()
+	for _, image := range []string{filepath.Join(dir, "image"), "/proc/image"} {
+		t.Setenv("TMPDIR", dir)
+		f, err := openStore(image)
+		if err != nil {
+			t.Fatalf("beside %s: %v", image, err)
+		}
+		defer f.Close()
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("beside %s: left %v, %v", image, left, err)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (s *sandbox) Guest() wire.Boot {
 	boot := wire.Boot{
 		Hostname: s.cfg.Hostname,
 		Image:    wire.Mount{Source: imageDir},
-		Upper:    wire.Upper{SizeMiB: s.limits.storageMiB},
+		Upper:    wire.Upper{Mounted: true, SizeMiB: s.limits.storageMiB},
 	}
 	for _, i := range parentsFirst(s.cfg.Volumes) {
 		v := s.cfg.Volumes[i]
