@@ -69,6 +69,22 @@ func TestMalformedStreams(t *testing.T) {
 	g.noSleepers(t)
 }
 
+// S3: root in the machine cannot end PID 1 by what PID 1 can help, and its
+// commands inherit none of what protects it. (SIGKILL is the kernel's business:
+// Linux spares PID 1, gVisor does not.)
+func TestSignalsToPID1(t *testing.T) {
+	g := start(t)
+	g.sh(t, "i=0; while [ $i -lt 64 ]; do i=$((i+1)); [ $i = 9 ] || kill -$i 1; done 2>/dev/null; :")
+	for range 3 {
+		if r := g.ask(t, &wire.Header{Op: wire.OpPing}); r.Error != nil {
+			t.Fatal(r.Error)
+		}
+		if e := g.begin(t, wire.Exec{Argv: []string{"sh", "-c", "kill -TERM $$"}}).wait(); e.Signal != 15 {
+			t.Errorf("%+v", e)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) { // S3
 	g := start(t)
 	for header, code := range map[string]wire.ErrorCode{

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,7 @@ func run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
 	}
+	shrugOff()
 	var stream io.ReadWriteCloser
 	switch args[0] {
 	case "--fd":
@@ -54,6 +56,19 @@ func run(args []string) error {
 		return err
 	}
 	return agent.Run(stream)
+}
+
+// shrugOff keeps root in the machine from ending PID 1 with a signal. The
+// signals are taken and forgotten, not ignored: commands would inherit that.
+// SIGCHLD and SIGURG are left out because they are frequent and do no harm.
+func shrugOff() {
+	var all []os.Signal
+	for s := unix.SIGHUP; s <= 64; s++ {
+		if s != unix.SIGCHLD && s != unix.SIGURG {
+			all = append(all, s)
+		}
+	}
+	signal.Notify(make(chan os.Signal, 1), all...)
 }
 
 // powerOff ends a virtual machine, whose monitor takes a restart for the end.
