@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 
 	"github.com/smolvm/smolvm/formats/wire"
@@ -142,20 +143,23 @@ func (p *pump) start() (*wire.Exit, error) {
 	return nil, nil
 }
 
+// stdinFrames is how many frames of input go into one write.
+const stdinFrames = 4
+
 // stdin sends the command's input and then its end. An input that fails ends,
 // as a pipe does whose writer died.
 func (p *pump) stdin() {
-	buf := make([]byte, wire.PrefixSize+wire.MaxPayload)
+	buf := make([]byte, stdinFrames*wire.MaxPayload)
+	frames := make([]byte, 0, stdinFrames*(wire.PrefixSize+wire.MaxPayload))
 	for {
-		room := p.window.wait(wire.MaxPayload)
+		room := p.window.wait(len(buf))
 		if room == 0 {
 			return
 		}
-		n, err := p.c.In.Read(buf[wire.PrefixSize : wire.PrefixSize+room])
+		n, err := p.c.In.Read(buf[:room])
 		if n > 0 {
 			p.window.take(n)
-			frame, _ := wire.Seal(buf[:wire.PrefixSize+n], wire.FrameStdin)
-			if _, werr := p.conn.Write(frame); werr != nil {
+			if _, werr := p.conn.Write(appendStdin(frames, buf[:n])); werr != nil {
 				return // Run notices that the connection is gone
 			}
 		}
@@ -164,6 +168,18 @@ func (p *pump) stdin() {
 			return
 		}
 	}
+}
+
+// appendStdin cuts input into frames.
+func appendStdin(frames, input []byte) []byte {
+	for chunk := range slices.Chunk(input, wire.MaxPayload) {
+		at := len(frames)
+		frames = append(frames, make([]byte, wire.PrefixSize)...)
+		frames = append(frames, chunk...)
+		// The size is within the limit, so this cannot fail.
+		_, _ = wire.Seal(frames[at:], wire.FrameStdin)
+	}
+	return frames
 }
 
 // control passes on signals and terminal sizes.

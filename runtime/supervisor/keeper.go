@@ -73,8 +73,9 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	}
 	if err != nil {
 		// A guest that powers off tells more by how it ended than by the
-		// connection that broke.
-		gone := k.session != nil && k.session.IsClosed() && k.await(patience)
+		// connection that broke; one that answered tells all it can.
+		answer := (*wire.Error)(nil)
+		gone := !errors.As(err, &answer) && k.await(patience)
 		_ = instance.Kill()
 		<-instance.Done()
 		if gone && instance.Err() != nil {

@@ -118,14 +118,23 @@ func (k *keeper) join(conn *net.UnixConn, h *wire.Header) {
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		_, _ = io.Copy(stream, struct{ io.Reader }{conn})
+		relay(stream, conn)
 		stream.Close()
 		// Nobody is left to read the rest.
 		_ = stream.SetReadDeadline(time.Now())
 	}()
-	_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{stream}, make([]byte, 64<<10))
+	relay(conn, stream)
 	conn.Close()
 	<-up
+}
+
+// relayBuffer is how many bytes are relayed at a time: several full frames.
+const relayBuffer = 128 << 10
+
+// relay copies until either side ends. Plain readers and writers keep io.Copy
+// from choosing a way of its own.
+func relay(to io.Writer, from io.Reader) {
+	_, _ = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, relayBuffer))
 }
 
 func (k *keeper) refuse(conn net.Conn, message string) {
