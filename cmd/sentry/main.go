@@ -19,6 +19,7 @@ import (
 )
 
 func main() {
+	trimLater()
 	const internal = "internal"
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   internal,
