@@ -8,7 +8,9 @@ package pack
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/smolvm/smolvm/formats/manifest"
@@ -205,5 +207,9 @@ func (b *builder) rootfs(ctx context.Context) (s manifest.Section, cached bool, 
 	}
 	defer cache.Close()
 	s, made, err := cache.section(ctx, key, b.img.Platform, b.out.sidecar, b.flatten)
+	if made && errors.Is(err, syscall.ENOSPC) {
+		b.opts.Note("the cache has no room; packing without it (smolvm cache prune frees some)")
+		s, err = b.flatten(ctx, b.out.sidecar)
+	}
 	return s, !made, err
 }

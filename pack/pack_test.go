@@ -24,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack/partsfile"
@@ -298,6 +299,45 @@ func TestDamagedCacheEntry(t *testing.T) {
 			}
 			if got := build(t, o).Digest; got != want {
 				t.Errorf("digest %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// R12: a cache on a full disk, or one that cannot be used, is done without.
+func TestUnusableCache(t *testing.T) {
+	reg, parts := newTestRegistry(t, testImage(t)), testParts(t)
+	uncached := testOptions(t, reg.ref, parts)
+	uncached.CacheDir = ""
+	want := build(t, uncached).Digest
+	full := func(t *testing.T, dir string) {
+		if os.Geteuid() != 0 {
+			t.Skip("mounting a small file system needs root")
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(dir, 0) })
+		if err := os.WriteFile(filepath.Join(dir, "filler"), make([]byte, 48<<10), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	others := func(t *testing.T, dir string) {
+		if err := os.Chmod(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, spoil := range map[string]func(*testing.T, string){"full": full, "writable by others": others} {
+		t.Run(name, func(t *testing.T) {
+			o := testOptions(t, reg.ref, parts)
+			spoil(t, o.CacheDir)
+			var notes []string
+			o.Note = func(s string) { notes = append(notes, s) }
+			if got := build(t, o).Digest; got != want {
+				t.Errorf("digest %s, want %s", got, want)
+			}
+			if len(notes) != 1 || !strings.Contains(notes[0], "cache") {
+				t.Errorf("notes %q", notes)
 			}
 		})
 	}

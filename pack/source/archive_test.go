@@ -3,6 +3,7 @@ package source
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -210,6 +211,32 @@ func TestDockerArchivePaths(t *testing.T) {
 	wantError(t, err, "parsing manifest.json")
 	_, err = names(t, build(`[]`, nil), opts)
 	wantError(t, err, "no image in it")
+}
+
+// P12
+func TestTooManyMembers(t *testing.T) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for range maxMembers + 1 {
+		if err := w.WriteHeader(&tar.Header{Name: "f", Typeflag: tar.TypeDir}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	_, err := names(t, "-", Options{Platform: linuxAMD64, Stdin: &buf})
+	wantError(t, err, "more than 65536 members")
+}
+
+// P12: a small file that unpacks to a large archive.
+func TestCompressedBomb(t *testing.T) {
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	_, err := names(t, "-", Options{Platform: linuxAMD64, Stdin: &buf, MaxUnpacked: 100_000})
+	wantError(t, err, "the archive has more than")
 }
 
 // Waiting for an archive that nobody sends ends with the context.

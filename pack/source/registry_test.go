@@ -91,6 +91,38 @@ func TestRegistryIndex(t *testing.T) {
 	}
 }
 
+// P4: as many layers as anybody has, in their order.
+func TestManyLayers(t *testing.T) {
+	noCredentials(t)
+	reg := newTestRegistry(t)
+	var files []string
+	for i := range 200 {
+		files = append(files, strconv.Itoa((i*7919)%200))
+	}
+	reg.push(t, "img:1", testImage(t, linuxAMD64, compression.GZip, files...))
+	got, err := names(t, reg.host+"/img:1", Options{Platform: linuxAMD64})
+	wantNames(t, got, err, files...)
+}
+
+// P12: indexes that nest without an end.
+func TestNestedTooDeep(t *testing.T) {
+	noCredentials(t)
+	reg := newTestRegistry(t)
+	index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: testImage(t, linuxAMD64, compression.GZip, "f")})
+	for range 10 {
+		index = mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: index})
+	}
+	ref, err := name.ParseReference(reg.host + "/deep:1")
+	if err == nil {
+		err = remote.WriteIndex(ref, index)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = names(t, ref.Name(), Options{Platform: linuxAMD64})
+	wantError(t, err, "nest too deep")
+}
+
 // P10: an image that is not an index is checked as well.
 func TestSingleImageOfAnotherPlatform(t *testing.T) {
 	noCredentials(t)
@@ -231,6 +263,18 @@ func TestDownloadTrouble(t *testing.T) {
 			r.Header.Del("Range")
 			if n++; n == 1 {
 				ranged(w, r, 5000)
+				return
+			}
+			ranged(w, r, len(body))
+		})
+		got, err := pull()
+		wantNames(t, got, err, "big")
+	})
+	t.Run("a registry with a bad moment", func(t *testing.T) {
+		n := 0
+		onLayer(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			if n++; n < 3 {
+				w.WriteHeader(http.StatusServiceUnavailable)
 				return
 			}
 			ranged(w, r, len(body))
