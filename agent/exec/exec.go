@@ -33,6 +33,7 @@ func New(reaper *reap.Reaper) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the null device: %w", err)
 	}
+	oomKilled() // from here on it tells what is new
 	return &Runner{reaper: reaper, spawner: newSpawner(), null: null}, nil
 }
 
