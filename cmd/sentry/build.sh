@@ -41,14 +41,14 @@ if [ ! -d "$tree" ]; then
 	# git apply works on any directory, but believes that it is inside the
 	# repository around it unless told where to stop looking.
 	(cd "$tree.new" && GIT_CEILING_DIRECTORIES=$build git apply --whitespace=nowarn "$here"/patches/*.patch)
-	use "$tree.new"
+	use "../../build/${tree##*/}.new"
 	# With the flags of the build below, so that nothing is compiled twice.
-	CGO_ENABLED=0 GOARCH= go run -modfile "$build/sentry.mod" -trimpath -buildvcs=false ./precompile >"$tree.new/programs"
+	CGO_ENABLED=0 GOARCH='' go run -modfile "$build/sentry.mod" -trimpath -buildvcs=false ./precompile >"$tree.new/programs"
 	mv "$tree.new/programs" "$tree.new/runsc/boot/filter/programs.go"
 	mv "$tree.new" "$tree"
 fi
-use "$tree"
+use "../../build/${tree##*/}"
 
 mkdir -p "$(dirname "$out")"
 CGO_ENABLED=0 go build -modfile "$build/sentry.mod" -trimpath -buildvcs=false \
-	-ldflags "-s -w -X $module/runsc/version.version=${VERSION:-dev}" -o "$out" .
+	-ldflags "-s -w -buildid= -X $module/runsc/version.version=${VERSION:-dev}" -o "$out" .
