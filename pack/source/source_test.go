@@ -74,10 +74,12 @@ func testImage(t testing.TB, p manifest.Platform, c compression.Compression, fil
 	if err != nil {
 		t.Fatal(err)
 	}
+	var layers []v1.Layer
 	for _, f := range files {
-		if img, err = mutate.AppendLayers(img, testLayer(t, testTar(t, f, strings.Repeat(f, 1000)), c)); err != nil {
-			t.Fatal(err)
-		}
+		layers = append(layers, testLayer(t, testTar(t, f, strings.Repeat(f, 1000)), c))
+	}
+	if img, err = mutate.AppendLayers(img, layers...); err != nil {
+		t.Fatal(err)
 	}
 	return img
 }
