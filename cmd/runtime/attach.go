@@ -86,7 +86,11 @@ func (a *attachment) input(c *client.Command, stdio cli.Stdio, running func()) (
 	stopSizes := func() {}
 	in, isFile := stdio.In.(*os.File)
 	onTerminal := isFile && terminal.Is(in)
-	if !a.detach && !(onTerminal && !terminal.Foreground(in)) {
+	switch {
+	case a.detach, onTerminal && !terminal.Foreground(in):
+	case isFile:
+		c.In, c.Exec.Stdin = terminal.Input(in), true
+	default:
 		c.In, c.Exec.Stdin = stdio.In, true
 	}
 	if a.tty {

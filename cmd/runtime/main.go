@@ -25,7 +25,7 @@ import (
 
 // rungs are the engines of this program, highest isolation first.
 var rungs = ladder.Ladder{
-	{Engine: gvisor.New(), Parts: gvisor.Parts()},
+	{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
 }
 
 func main() {
@@ -45,7 +45,7 @@ func front(ctx context.Context, argv []string, stdio cli.Stdio) error {
 	if path == "" {
 		return errNoPack
 	}
-	os.Unsetenv("SMOLMACHINE")
+	_ = os.Unsetenv("SMOLMACHINE")
 	a := &app{name: filepath.Base(argv[0]), sidecar: path}
 	p := a.program()
 	args := argv[1:]

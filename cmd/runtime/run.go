@@ -74,6 +74,7 @@ func (a *app) runEphemeral(ctx context.Context, o runOptions, args []string, std
 		if keeper, err = m.Ephemeral(); err != nil {
 			return nil, err
 		}
+		go rungs.Sweep() // after others, while ours boots
 		return keeper.Conn, nil
 	})
 	if keeper == nil {

@@ -61,6 +61,7 @@ func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) 
 		defer m.Close()
 		return m.Daemon(dir, alive, listener)
 	}
+	rungs.Sweep()
 	status, already, err := daemon.Start(ctx, states, id, launch)
 	if err != nil {
 		return err

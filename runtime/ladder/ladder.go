@@ -21,6 +21,9 @@ type Rung struct {
 	Engine runtime.Engine
 	// Parts are section kinds.
 	Parts []string
+	// Sweep removes what machines left on the host whose supervisor was killed
+	// before it could; nil where a kill leaves nothing.
+	Sweep func()
 }
 
 // Ladder is what this program has, highest isolation first.
@@ -33,6 +36,15 @@ func (l Ladder) Engines() []runtime.Engine {
 		engines[i] = r.Engine
 	}
 	return engines
+}
+
+// Sweep sweeps after all engines. No living machine is touched.
+func (l Ladder) Sweep() {
+	for _, r := range l {
+		if r.Sweep != nil {
+			r.Sweep()
+		}
+	}
 }
 
 // Request is what must be satisfied.

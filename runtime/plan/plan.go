@@ -102,7 +102,7 @@ func hostMemoryMiB() int64 {
 	if unix.Sysinfo(&info) != nil {
 		return machine.MaxMemoryMiB
 	}
-	return int64(uint64(info.Totalram) * uint64(info.Unit) >> 20)
+	return int64(info.Totalram * uint64(info.Unit) >> 20)
 }
 
 // process merges image, defaults and flags.

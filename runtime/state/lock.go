@@ -63,7 +63,7 @@ func (m *Machine) lock(name string, cmd int) (*os.File, error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	for {
 		err = unix.FcntlFlock(f.Fd(), cmd, &lock)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

@@ -84,8 +84,8 @@ func (l *Log) Write(p []byte) (int, error) {
 func (l *Log) next() {
 	l.size = 0
 	if l.rotate == nil {
-		l.file.Truncate(0)
-		l.file.Seek(0, io.SeekStart)
+		_ = l.file.Truncate(0)
+		_, _ = l.file.Seek(0, io.SeekStart)
 		return
 	}
 	if f, err := l.rotate(); err == nil {
