@@ -41,7 +41,7 @@ fuzz() {
   grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r package; do
     grep -ho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' "$package"/*_test.go | sed 's/^func //' | while read -r target; do
       echo "$package $target"
-      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "$package"
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" -fuzzminimizetime 1x "$package"
     done
   done
 }

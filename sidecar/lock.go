@@ -80,7 +80,7 @@ func flock(ctx context.Context, f *os.File) error {
 	case <-ctx.Done():
 		// The system call cannot be called off; its file outlives it.
 		go func() {
-			<-locked
+			_ = <-locked
 			f.Close()
 		}()
 		return ctx.Err()

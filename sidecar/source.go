@@ -52,7 +52,7 @@ func (s *source) next(b []byte) (n int, hole bool, err error) {
 	if hole = s.isHole(int64(n)); hole {
 		clear(b[:n])
 	} else if _, err := s.file.ReadAt(b[:n], s.pos); err != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = errors.New("the file became shorter while it was read")
 		}
 		return 0, false, err

@@ -33,7 +33,7 @@ func CreateTemp(path string, mode os.FileMode) (*os.File, error) {
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		var st unix.Stat_t
-		if err != unix.EWOULDBLOCK && unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink > 0 {
+		if !errors.Is(err, unix.EWOULDBLOCK) && unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink > 0 {
 			return f, nil // locked, or on a file system without locks
 		}
 		f.Close() // another writer took it for a dead one's

@@ -11,6 +11,6 @@ import (
 
 func main() {
 	err := stub.Run(os.Args, os.Environ())
-	os.Stderr.WriteString("smolvm: " + err.Error() + "\n")
+	_, _ = os.Stderr.WriteString("smolvm: " + err.Error() + "\n")
 	os.Exit(exit.Failure)
 }

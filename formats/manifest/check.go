@@ -104,11 +104,11 @@ func checkSections(sections []Section) error {
 		if err := s.Check(); err != nil {
 			return err
 		}
-		if id := [2]string{s.Kind, s.Name}; seen[id] {
+		id := [2]string{s.Kind, s.Name}
+		if seen[id] {
 			return fmt.Errorf("section %s occurs twice", s)
-		} else {
-			seen[id] = true
 		}
+		seen[id] = true
 		if s.Offset < end {
 			return fmt.Errorf("section %s begins at byte %d, before the end of its predecessor at %d", s, s.Offset, end)
 		}

@@ -126,7 +126,9 @@ func TestSectionRefused(t *testing.T) {
 		{"no frame size", func(m *Manifest) { m.Sections[0].FrameSize = 0 }, "frame size"},
 		{"unknown encoding", func(m *Manifest) { m.Sections[0].Encoding = "lzma" }, "encoding"},
 		{"digest in capitals", func(m *Manifest) { m.Sections[0].SHA256 = strings.ToUpper(hexA) }, "SHA-256"},
-		{"digest with a path", func(m *Manifest) { m.Sections[0].SHA256 = "../../../../../../../../../../../../../../../../../../../etc/passwd" }, "SHA-256"}, // P11
+		{"digest with a path", func(m *Manifest) {
+			m.Sections[0].SHA256 = "../../../../../../../../../../../../../../../../../../../etc/passwd"
+		}, "SHA-256"}, // P11
 		{"kind with a path", func(m *Manifest) { m.Sections[0].Kind = "../x" }, "not a name"},
 		{"kind on two lines", func(m *Manifest) { m.Sections[0].Kind = "a\nb" }, "not a name"},
 		{"twice the same", func(m *Manifest) { m.Sections[1].Kind, m.Sections[1].Name = KindRuntime, "" }, "twice"},
