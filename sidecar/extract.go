@@ -17,6 +17,9 @@ import (
 // rawFrame is how much of a section that is stored as is is read at a time.
 const rawFrame = 1 << 20
 
+// maxWindow is the largest window that a frame may ask for, as FORMAT.md says.
+const maxWindow = 128 << 20
+
 // Extract writes the contents of s to out, which must be empty, and checks
 // their SHA-256. Blocks of zeros become holes. On error out holds nothing that
 // may be used. It decompresses on all cores and holds a bounded number of
@@ -131,10 +134,10 @@ func newDecoder(r *Reader, s *manifest.Section) (*decoder, error) {
 	var err error
 	d.zstd, err = zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(d.workers),
-		// A frame's contents go into a buffer of exactly their size; what is
-		// larger is an error, not an allocation.
+		// A frame's contents go into a buffer of exactly their size, which is
+		// its window, too; what is larger is an error, not an allocation.
 		zstd.WithDecodeAllCapLimit(true),
-		zstd.WithDecoderMaxMemory(uint64(s.FrameSize)),
+		zstd.WithDecoderMaxMemory(maxWindow),
 		// The section's SHA-256 says more.
 		zstd.IgnoreChecksum(true))
 	return d, err

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -172,7 +173,7 @@ func TestForged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := enc.EncodeAll(make([]byte, 256<<20), nil)
+	bomb := enc.EncodeAll(make([]byte, 100<<20), nil)
 	short := enc.EncodeAll(make([]byte, 100), nil)
 	section := func(body []byte) manifest.Section {
 		return manifest.Section{
@@ -205,7 +206,13 @@ func TestForged(t *testing.T) {
 			if err := verify(path); err == nil {
 				t.Error("verified")
 			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			_, err := readAll(t, path)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+				t.Errorf("allocated %d MiB", n>>20)
+			}
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want one line with %q", err, c.want)
 			}

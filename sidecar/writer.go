@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/smolvm/smolvm/formats/footer"
 	"github.com/smolvm/smolvm/formats/manifest"
@@ -148,7 +149,8 @@ func (w *Writer) Finish(manifestJSON []byte) error {
 	if err != nil {
 		return err
 	}
-	if len(m.Sections) != len(w.sections) || len(w.sections) > 0 && !reflect.DeepEqual(m.Sections, w.sections) {
+	same := func(a, b manifest.Section) bool { return reflect.DeepEqual(a, b) }
+	if !slices.EqualFunc(m.Sections, w.sections, same) {
 		return errors.New("the manifest lists other sections than were written")
 	}
 	foot := footer.Footer{
