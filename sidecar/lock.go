@@ -80,7 +80,7 @@ func flock(ctx context.Context, f *os.File) error {
 	case <-ctx.Done():
 		// The system call cannot be called off; its file outlives it.
 		go func() {
-			_ = <-locked
+			<-locked //nolint:errcheck // nobody waits for the answer any more
 			f.Close()
 		}()
 		return ctx.Err()
