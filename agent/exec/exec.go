@@ -85,7 +85,6 @@ func (r *Runner) start(s *session) error {
 	if s.req.Stdin && !s.req.Detach {
 		s.input = newInput(s.io.input, s.req.TTY, s.stream)
 	}
-	s.finished.Store(s.req.Detach)
 	// Should the client be gone, listen notices.
 	_ = wire.WriteMessage(s.stream, wire.FrameStarted, &wire.Started{PID: s.child.PID})
 	return nil
