@@ -63,6 +63,17 @@ func TestRunsAreApart(t *testing.T) {
 	}
 }
 
+// R10: many runs at once neither disturb nor hinder each other.
+func TestParallelRuns(t *testing.T) {
+	w := newWorld(t)
+	parallel(16, func(i int) {
+		r := w.run(t, "", "busybox", "sh", "-c", fmt.Sprint("echo ", i, "; exit ", i))
+		if r.stdout != fmt.Sprintln(i) || r.stderr != "" || r.status != i {
+			t.Errorf("run %d: %+v", i, r)
+		}
+	})
+}
+
 // D4: whichever process of a daemon is killed (the supervisor, the sandbox, the
 // process that serves volumes), status tells the truth, a new start works, and
 // nothing of the old one is left.

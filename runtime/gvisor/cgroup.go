@@ -34,13 +34,12 @@ type cgroup struct {
 	v2     bool
 }
 
-// newCgroup makes one, and removes those that killed supervisors have left. Its
-// name has a random part: two users' machines may have one id.
+// newCgroup makes one. Its name has a random part: two users' machines may
+// have one id.
 func newCgroup(id string) (*cgroup, error) {
 	var suffix [4]byte
 	_, _ = rand.Read(suffix[:]) // never fails
 	name := cgroupPrefix + id + "-" + hex.EncodeToString(suffix[:])
-	Sweep()
 	if v1 := filepath.Join(cgroupRoot, "memory"); isDir(v1) {
 		return newV1(v1, filepath.Join(cgroupRoot, "cpu"), name)
 	}

@@ -118,14 +118,21 @@ func (l *limits) around(start func() error) error {
 
 // admit puts processes under the limits, as far as this host lets us.
 func (l *limits) admit(pids []int) error {
+	Sweep()
+	// Another start that sweeps may take our cgroup away while it is empty. Each
+	// sweeps once, so there are at most as many tries as there are such starts.
 	var err error
-	// Whoever sweeps may take an empty cgroup away before we are in it.
-	for range 3 {
-		if err = l.enter(pids); !errors.Is(err, fs.ErrNotExist) {
+	for range 100 {
+		if err = l.enter(pids); !swept(err) {
 			return err
 		}
 	}
 	return err
+}
+
+// swept says that a cgroup went away while it was written to.
+func swept(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV)
 }
 
 func (l *limits) enter(pids []int) error {
@@ -135,6 +142,9 @@ func (l *limits) enter(pids []int) error {
 	}
 	if err != nil {
 		cg.remove()
+		if swept(err) {
+			return err
+		}
 		l.note("memory: the guest sees %d MiB, but the host does not enforce it: %v", l.memoryMiB, err)
 		return nil
 	}
