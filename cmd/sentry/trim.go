@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -16,11 +17,14 @@ const settled = 2 * time.Second
 
 // trimLater gives back, some time after the start, the memory that only the
 // start needed. Two thirds of what an idle sandbox occupies are pages of this
-// large executable that were touched once.
+// large executable that were touched once. It also ends the start's exception
+// from garbage collection, see startEnv in runtime/gvisor.
 func trimLater() {
 	// /proc is out of reach by then.
 	pages := executablePages()
 	time.AfterFunc(settled, func() {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
 		debug.FreeOSMemory()
 		for _, p := range pages {
 			// The pages are clean: what is needed again comes from the page cache.
