@@ -1,0 +1,128 @@
+# The parts of the libkrun engine that are not ours: fetched at the versions
+# in krun.pins, checked, and put into build/krun/parts:
+#
+#   libkrun.so.1  kernel.elf  crun  libc/ (ld.so and what libkrun links to)
+#
+# Nothing is fetched or built twice. SMOLVM_LIBKRUN (a libkrun.so) and
+# SMOLVM_KERNEL (a libkrunfw.so) replace what the pins name.
+# Sourced by build.sh, which has said die, need and say; or run on its own.
+
+KRUN=${TOP:?}/build/krun
+KRUN_PARTS=$KRUN/parts
+KRUN_PINS=$TOP/build.d/krun.pins
+
+# krun_pins KIND: the lines of that kind, without it.
+krun_pins() { sed -n "s/^$1 //p" "$KRUN_PINS"; }
+
+# krun_check FILE SHA256
+krun_check() {
+  local got
+  got=$(sha256sum <"$1")
+  [ "${got%% *}" = "$2" ] || die "$1 is not what build.d/krun.pins expects (${got%% *}); nothing of it was used"
+}
+
+# krun_file KIND PACKAGE [FILE]: where a fetched file lies.
+krun_file() { printf '%s/fetched/%s' "$KRUN" "$(printf '%s' "$1-$2" | tr '/@:' '___')"; }
+
+# krun_fetch KIND PACKAGE VERSION SHA256: into krun_file, atomically.
+krun_fetch() {
+  local to tmp got
+  to=$(krun_file "$1" "$2")
+  if [ ! -e "$to" ]; then
+    say "fetch: $2 $3"
+    mkdir -p "$KRUN/fetched"
+    tmp=$(mktemp -d "$KRUN/fetched/.tmp.XXXXXX")
+    case $1 in
+      npm) (cd "$tmp" && npm pack --silent --ignore-scripts "$2@$3" >/dev/null) ;;
+      deb) (cd "$tmp" && apt-get -qq -o APT::Sandbox::User=root download "$2=$3" >/dev/null) ;;
+      dsc) krun_source "$tmp" "${2%%/*}" "$3" ;;
+    esac || die "$2 $3 could not be fetched; is it still what its registry offers?"
+    got=$(find "$tmp" -type f)
+    [ "$1" != dsc ] || got=$tmp/${2#*/}
+    krun_check "$got" "$4"
+    mv "$got" "$to"
+    rm -rf "$tmp"
+  fi
+  krun_check "$to" "$4"
+}
+
+# krun_source DIR PACKAGE VERSION: a source package's files into DIR. The
+# machine's own apt sources are asked for sources too, in a configuration of
+# our own, so that the machine's stays as it is.
+krun_source() {
+  local apt=$KRUN/apt
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+  apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+    sort -u >"$apt/sources.list"
+  set -- "$@" -qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=- \
+    -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" \
+    -o APT::Sandbox::User=root -o APT::Update::Post-Invoke-Success=
+  [ -n "$(find "$apt/lists" -name '*_Sources*' -print -quit)" ] || apt-get "${@:4}" update
+  (cd "$1" && apt-get "${@:4}" source --download-only "$2=$3" >/dev/null)
+}
+
+# krun_libc: the shared objects that vmm and libkrun load, out of Debian's
+# packages, so that the host's libc does not matter.
+krun_libc() {
+  local pkg tmp=$KRUN/.libc
+  [ ! -d "$KRUN_PARTS/libc" ] || return 0
+  rm -rf "$tmp"
+  mkdir -p "$tmp/root" "$tmp/libc"
+  for pkg in libc6 libgcc-s1 libcap-ng0; do dpkg-deb -x "$(krun_file deb "$pkg")" "$tmp/root"; done
+  (cd "$tmp/root" && cp -L lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/{libc.so.6,libdl.so.2,libpthread.so.0,libgcc_s.so.1,libcap-ng.so.0} "$tmp/libc/")
+  chmod 755 "$tmp/libc"/*
+  mv "$tmp/libc" "$KRUN_PARTS/libc"
+  rm -rf "$tmp"
+}
+
+# krun_crun: the OCI runtime of the guest, static and small. Debian's patches
+# are applied by dpkg-source; touching the generated files afterwards keeps
+# make from wanting autotools.
+krun_crun() {
+  local tmp=$KRUN/.crun sys src pkg f
+  [ ! -e "$KRUN_PARTS/crun" ] || return 0
+  say "build: crun (static, half a minute)"
+  rm -rf "$tmp"
+  mkdir -p "$tmp/dsc"
+  sys=$tmp/sys src=$tmp/crun
+  for f in $(krun_pins dsc | cut -d' ' -f1); do cp "$(krun_file dsc "$f")" "$tmp/dsc/${f#*/}"; done
+  for pkg in libcap-dev libseccomp-dev; do dpkg-deb -x "$(krun_file deb "$pkg")" "$sys"; done
+  dpkg-source --no-check -x "$tmp"/dsc/*.dsc "$src" >"$tmp/log" 2>&1 || die "crun's source: see $tmp/log"
+  (
+    cd "$src"
+    for f in aclocal.m4 configure config.h.in; do find . -name "$f" -exec touch {} +; done
+    find . -name Makefile.in -exec touch {} +
+    inc="-I$sys/usr/include -I$sys/usr/include/x86_64-linux-gnu -I$src/libocispec/yajl/src/headers -I$src/libocispec/yajl/src"
+    lib="-L$sys/usr/lib/x86_64-linux-gnu"
+    ac_cv_search_gcry_check_version=no PKG_CONFIG=true SECCOMP_CFLAGS="-I$sys/usr/include" SECCOMP_LIBS=-lseccomp \
+      CPPFLAGS="$inc" CFLAGS="-Os -ffunction-sections -fdata-sections -ffile-prefix-map=$src=." LDFLAGS="$lib -Wl,--gc-sections" \
+      ./configure --disable-systemd --disable-dl --disable-criu --enable-embedded-yajl --disable-dependency-tracking
+    nice make -j"$(nproc)" LDFLAGS="$lib -all-static -Wl,--gc-sections"
+  ) >>"$tmp/log" 2>&1 || die "crun does not build: see $tmp/log"
+  strip -o "$tmp/crun.stripped" "$src/crun"
+  mv "$tmp/crun.stripped" "$KRUN_PARTS/crun"
+  rm -rf "$tmp"
+}
+
+# krun_unpack PACKAGE MEMBER FILE: one member of an npm archive, atomically.
+krun_unpack() {
+  [ -e "$3" ] || { tar -xzOf "$(krun_file npm "$1")" "$2" >"$3.tmp" && mv "$3.tmp" "$3"; }
+}
+
+krun_parts() {
+  local kind rest fw=${SMOLVM_KERNEL:-$KRUN/libkrunfw.so.5}
+  mkdir -p "$KRUN_PARTS"
+  for kind in npm deb dsc; do
+    krun_pins "$kind" | while read -r rest; do
+      # shellcheck disable=SC2086 # three words
+      krun_fetch "$kind" $rest || exit
+    done
+  done
+  krun_unpack @earendil-works/gondolin-krun-runner-linux-x64 package/lib/libkrun.so.1 "$KRUN/libkrun.so.1"
+  krun_unpack @superradcompany/microsandbox-linux-x64-gnu package/lib/libkrunfw.so.5.6.1 "$KRUN/libkrunfw.so.5"
+  strip -o "$KRUN_PARTS/libkrun.so.1" "${SMOLVM_LIBKRUN:-$KRUN/libkrun.so.1}"
+  [ "$KRUN_PARTS/kernel.elf" -nt "$fw" ] && [ -z "${SMOLVM_KERNEL:-}" ] ||
+    CGO_ENABLED=0 go run ./tools/mkkernel "$fw" "$KRUN_PARTS/kernel.elf"
+  krun_libc
+  krun_crun
+}
