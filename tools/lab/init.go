@@ -114,7 +114,7 @@ func runJob(dir string) (int, error) {
 		}
 	}
 	cmd := exec.Command(j.Argv[0], j.Argv[1:]...)
-	cmd.Dir, cmd.Env = j.Dir, j.Env
+	cmd.Dir, cmd.Env = j.Dir, append(j.Env, "TMPDIR=/var/tmp")
 	if cmd.Stdout, err = rawConsole("/dev/hvc1"); err != nil {
 		return 0, err
 	}

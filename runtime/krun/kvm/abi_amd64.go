@@ -1,0 +1,81 @@
+package kvm
+
+// The structures of Linux' arch/x86/include/uapi/asm/kvm.h.
+
+type segment struct {
+	Base                                    uint64
+	Limit                                   uint32
+	Selector                                uint16
+	Type, Present, DPL, DB, S, L, G, AVL, _ uint8
+	_                                       uint8
+}
+
+type table struct {
+	Base  uint64
+	Limit uint16
+	_     [3]uint16
+}
+
+type sregs struct {
+	CS, DS, ES, FS, GS, SS, TR, LDT segment
+	GDT, IDT                        table
+	CR0, CR2, CR3, CR4, CR8         uint64
+	EFER, APICBase                  uint64
+	Interrupts                      [4]uint64
+}
+
+type regs struct {
+	RAX, RBX, RCX, RDX, RSI, RDI, RSP, RBP uint64
+	R8to15                                 [8]uint64
+	RIP, RFLAGS                            uint64
+}
+
+type memoryRegion struct {
+	Slot, Flags               uint32
+	GuestPhys, Size, UserAddr uint64
+}
+
+// The guest's answer is one byte to one I/O port.
+const (
+	answerPort = 0xf4
+	answerGood = 'O'
+)
+
+// guestCode is what a kernel does in its first microseconds and what an
+// emulator tends to lack. XSAVE is left out: software emulators of nested
+// virtualization get it wrong and real kernels do without.
+var guestCode = []byte{
+	0xdb, 0xe3, // fninit
+	0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, // mov rax, 0x1122334455667788
+	0x66, 0x48, 0x0f, 0x6e, 0xc0, // movq xmm0, rax
+	0xbf, 0x00, 0x00, 0x02, 0x00, // mov edi, 0x20000
+	0x48, 0x0f, 0xae, 0x07, // fxsave64 [rdi]
+	0x66, 0x0f, 0xef, 0xc0, // pxor xmm0, xmm0
+	0x48, 0x0f, 0xae, 0x0f, // fxrstor64 [rdi]
+	0x66, 0x49, 0x0f, 0x7e, 0xc0, // movq r8, xmm0
+	0xbe, 0x00, 0x10, 0x02, 0x00, // mov esi, 0x21000
+	0x48, 0xc7, 0x06, 0x01, 0x00, 0x00, 0x00, // mov qword [rsi], 1
+	0x48, 0xc7, 0x46, 0x08, 0x02, 0x00, 0x00, 0x00, // mov qword [rsi+8], 2
+	0xb8, 0x01, 0x00, 0x00, 0x00, // mov eax, 1
+	0xba, 0x02, 0x00, 0x00, 0x00, // mov edx, 2
+	0xbb, 0x03, 0x00, 0x00, 0x00, // mov ebx, 3
+	0xb9, 0x04, 0x00, 0x00, 0x00, // mov ecx, 4
+	0xf0, 0x48, 0x0f, 0xc7, 0x0e, // lock cmpxchg16b [rsi]
+	0x75, 0x29, // jne bad
+	0x48, 0x83, 0x3e, 0x03, // cmp qword [rsi], 3
+	0x75, 0x23, // jne bad
+	0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, // mov rax, 0x1122334455667788
+	0x49, 0x39, 0xc0, // cmp r8, rax
+	0x75, 0x14, // jne bad
+	0xb9, 0x00, 0x00, 0x01, 0x00, // mov ecx, 65536
+	0xff, 0xc9, // again: dec ecx
+	0x75, 0xfc, // jnz again
+	0x0f, 0x20, 0xd8, // mov rax, cr3
+	0x0f, 0x22, 0xd8, // mov cr3, rax
+	0xb0, answerGood, // mov al, 'O'
+	0xe6, answerPort, // out 0xf4, al
+	0xf4,      // hlt
+	0xb0, 'B', // bad: mov al, 'B'
+	0xe6, answerPort, // out 0xf4, al
+	0xf4, // hlt
+}
