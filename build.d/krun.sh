@@ -1,7 +1,7 @@
 # The parts of the libkrun engine that are not ours: fetched at the versions
 # in krun.pins, checked, and put into build/krun/parts:
 #
-#   libkrun.so.1  kernel.elf  crun  libc/ (ld.so and what libkrun links to)
+#   libkrun.so.1  kernel.elf  crun  libc.tar (ld.so and what libkrun links to)
 #
 # Nothing is fetched or built twice. SMOLVM_LIBKRUN (a libkrun.so) and
 # SMOLVM_KERNEL (a libkrunfw.so) replace what the pins name.
@@ -65,13 +65,14 @@ krun_source() {
 # packages, so that the host's libc does not matter.
 krun_libc() {
   local pkg tmp=$KRUN/.libc
-  [ ! -d "$KRUN_PARTS/libc" ] || return 0
+  [ ! -e "$KRUN_PARTS/libc.tar" ] || return 0
   rm -rf "$tmp"
   mkdir -p "$tmp/root" "$tmp/libc"
   for pkg in libc6 libgcc-s1 libcap-ng0; do dpkg-deb -x "$(krun_file deb "$pkg")" "$tmp/root"; done
   (cd "$tmp/root" && cp -L lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/{libc.so.6,libdl.so.2,libpthread.so.0,libgcc_s.so.1,libcap-ng.so.0} "$tmp/libc/")
-  chmod 755 "$tmp/libc"/*
-  mv "$tmp/libc" "$KRUN_PARTS/libc"
+  tar -C "$tmp/libc" --format=ustar --sort=name --owner=0 --group=0 --mode=0755 --mtime=@0 -cf "$tmp/libc.tar" \
+    ld-linux-x86-64.so.2 libc.so.6 libcap-ng.so.0 libdl.so.2 libgcc_s.so.1 libpthread.so.0
+  mv "$tmp/libc.tar" "$KRUN_PARTS/libc.tar"
   rm -rf "$tmp"
 }
 

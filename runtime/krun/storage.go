@@ -1,0 +1,88 @@
+package krun
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// newStorage makes a machine's writable disk: a copy of the template, sizeMiB
+// long, sparse. The file has no name, so it vanishes with the last process that
+// has it open. It lies beside the template, on a real disk, or in fallback
+// where that cannot be written.
+func newStorage(template, fallback string, sizeMiB int64) (*os.File, error) {
+	src, err := os.Open(template)
+	if err != nil {
+		return nil, fmt.Errorf("open the storage template: %w", err)
+	}
+	defer src.Close()
+	f, err := unnamed(filepath.Dir(template))
+	if err != nil {
+		if f, err = unnamed(fallback); err != nil {
+			return nil, fmt.Errorf("make the storage disk: %w", err)
+		}
+	}
+	if err := fillStorage(f, src, sizeMiB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("make the storage disk: %w", err)
+	}
+	return f, nil
+}
+
+// unnamed opens a file in dir that has no name there.
+func unnamed(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		return os.NewFile(uintptr(fd), filepath.Join(dir, "storage")), nil
+	}
+	// File systems without O_TMPFILE: name and unname it.
+	f, err := os.CreateTemp(dir, ".storage-*")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// fillStorage shares the template's blocks where the file system can, and
+// copies its few data blocks where not.
+func fillStorage(dst, src *os.File, sizeMiB int64) error {
+	fi, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	size := sizeMiB << 20
+	if size < fi.Size() {
+		return fmt.Errorf("storage is at least %d MiB", fi.Size()>>20)
+	}
+	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) != nil {
+		if err := copyData(dst, src, fi.Size()); err != nil {
+			return err
+		}
+	}
+	return dst.Truncate(size)
+}
+
+func copyData(dst, src *os.File, size int64) error {
+	for at := int64(0); at < size; {
+		start, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return nil // nothing but a hole follows
+		}
+		if err != nil {
+			return err
+		}
+		end, err := unix.Seek(int(src.Fd()), start, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.NewOffsetWriter(dst, start), io.NewSectionReader(src, start, end-start)); err != nil {
+			return err
+		}
+		at = end
+	}
+	return nil
+}
