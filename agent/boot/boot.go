@@ -19,6 +19,7 @@ const (
 	imageDir = "/image"
 	upperDir = "/upper"
 	rootDir  = "/rootfs"
+	shareDir = "/volumes"
 )
 
 // A step is one thing to do. Until enterRoot, the process is in the agent's
@@ -36,6 +37,7 @@ var steps = []step{
 	{"mounting the image", mountImage},
 	{"mounting the writable layer", mountUpper},
 	{"putting the writable layer over the image", mountOverlay},
+	{"mounting the volumes' device", mountShare},
 	{"entering the root file system", enterRoot},
 	{"mounting the kernel's file systems", mountKernel},
 	{"protecting the kernel's settings", protectKernel},

@@ -11,6 +11,15 @@ import (
 	"github.com/smolvm/smolvm/formats/wire"
 )
 
+// mountShare mounts the device that carries all volumes, where an engine has
+// one instead of putting each in its place.
+func mountShare(b *wire.Boot) error {
+	if b.Share.Type == "" {
+		return nil
+	}
+	return mount(b.Share.Source, shareDir, b.Share.Type, unix.MS_NOSUID|unix.MS_NODEV, b.Share.Options)
+}
+
 func mountVolumes(b *wire.Boot) error {
 	for _, v := range b.Volumes {
 		if err := mountVolume(v); err != nil {

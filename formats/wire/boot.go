@@ -10,6 +10,9 @@ type Boot struct {
 	Image Mount `json:"image"`
 	// Upper holds what is written to the root file system.
 	Upper Upper `json:"upper"`
+	// Share, if it has a type, is mounted on the agent's /volumes: one device
+	// that carries all volumes.
+	Share Mount `json:"share,omitzero"`
 	// Volumes are mounted in order, so a nested one comes after its parent.
 	Volumes []Volume `json:"volumes,omitempty"`
 	// Nameservers and Hosts fill /etc/resolv.conf and /etc/hosts.

@@ -33,7 +33,7 @@ func (l *launched) await(ctx context.Context, limit time.Duration) (net.Conn, er
 				conns <- c
 				return
 			}
-			c.Close()
+			_ = c.Close()
 		}
 	}()
 	late := time.NewTimer(limit)

@@ -68,6 +68,9 @@ func guest(cfg machine.Config) wire.Boot {
 	if cfg.StorageMiB > 0 {
 		boot.Upper.Device = "/dev/vdc"
 	}
+	if len(cfg.Volumes) > 0 {
+		boot.Share = wire.Mount{Source: shareTag, Type: "virtiofs"}
+	}
 	for i, v := range cfg.Volumes {
 		boot.Volumes = append(boot.Volumes, wire.Volume{
 			Mount:    wire.Mount{Source: vmspec.VolumesDir + "/" + strconv.Itoa(i)},

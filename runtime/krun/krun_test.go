@@ -50,6 +50,9 @@ func TestGuest(t *testing.T) {
 	if got.Image != (wire.Mount{Source: "/dev/vdb", Type: "erofs"}) || got.Upper != (wire.Upper{Device: "/dev/vdc", SizeMiB: 100}) {
 		t.Errorf("disks: %+v %+v", got.Image, got.Upper)
 	}
+	if got.Share != (wire.Mount{Source: "volumes", Type: "virtiofs"}) {
+		t.Errorf("share: %+v", got.Share)
+	}
 	want := []wire.Volume{
 		{Mount: wire.Mount{Source: "/volumes/0"}, Target: "/work", ReadOnly: true},
 		{Mount: wire.Mount{Source: "/volumes/1"}, Target: "/h", File: true},
@@ -59,7 +62,7 @@ func TestGuest(t *testing.T) {
 			t.Errorf("volume %d: %+v", i, got.Volumes[i])
 		}
 	}
-	if got := guest(machine.Config{}); got.Upper.Device != "" {
+	if got := guest(machine.Config{}); got.Upper.Device != "" || got.Share.Type != "" {
 		t.Errorf("without storage: %+v", got.Upper)
 	}
 }

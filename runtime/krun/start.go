@@ -75,7 +75,7 @@ func (e *Engine) launch(host runtime.Host, cfg machine.Config) (_ *launched, err
 		return nil, fmt.Errorf("make the VMM's directory: %w", err)
 	}
 	var files closers
-	defer files.Close()
+	defer files.close()
 	defer func() {
 		if err != nil {
 			os.RemoveAll(root)
@@ -208,10 +208,9 @@ func (c *closers) add(files ...*os.File) {
 	}
 }
 
-// Close closes all; what was open for the VMM loses nothing by an error here.
-func (c *closers) Close() error {
+// close closes all; what was open for the VMM loses nothing by an error here.
+func (c *closers) close() {
 	for _, f := range *c {
-		f.Close()
+		_ = f.Close()
 	}
-	return nil
 }

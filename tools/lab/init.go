@@ -23,7 +23,7 @@ func initMain() {
 		fmt.Fprintln(os.Stderr, "lab init:", err)
 	}
 	unix.Sync()
-	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
 // nestedMounts are made below /host, which is the machine's root later on.
@@ -72,7 +72,7 @@ func nested() error {
 		return err
 	}
 	// Larger pages make the nested guests' start a sixth faster.
-	os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("always"), 0)
+	_ = os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("always"), 0)
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback: %w", err)
 	}

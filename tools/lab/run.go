@@ -138,7 +138,7 @@ func shareHost(ctx context.Context, dir string) (path string, stop func(), err e
 	if err := cmd.Start(); err != nil {
 		return "", nil, err
 	}
-	return path, func() { cmd.Process.Kill(); cmd.Wait(); log.Close() }, nil
+	return path, func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); log.Close() }, nil
 }
 
 // boot runs QEMU to the machine's end. Three virtual consoles: the kernel's
@@ -168,7 +168,7 @@ func boot(ctx context.Context, o options, dir, disk, share string) error {
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
-	copied := make(chan error, len(outputs))
+	copied := make(chan struct{}, len(outputs))
 	for i, w := range outputs {
 		fifo := filepath.Join(dir, fmt.Sprintf("console%d", i))
 		for _, end := range []string{".in", ".out"} {
@@ -192,7 +192,7 @@ func boot(ctx context.Context, o options, dir, disk, share string) error {
 			return err
 		}
 		defer keep.Close()
-		go func() { _, err := io.Copy(w, r); copied <- err }()
+		go func() { _, _ = io.Copy(w, r); copied <- struct{}{} }()
 		defer func() { keep.Close(); <-copied }()
 		cmd.Args = append(cmd.Args,
 			"-chardev", fmt.Sprintf("pipe,id=c%d,path=%s", i, fifo),

@@ -55,7 +55,7 @@ func runGuest(ctx context.Context, dev *os.File) error {
 	if err != nil {
 		return refused("get memory for a guest", err)
 	}
-	defer unix.Munmap(mem)
+	defer func() { _ = unix.Munmap(mem) }()
 	fill(mem)
 	region := memoryRegion{Size: guestMemory, UserAddr: uint64(uintptr(unsafe.Pointer(&mem[0])))}
 	if _, err := ioctlAt(vm, kvmSetUserMemoryRegion, unsafe.Pointer(&region)); err != nil {
@@ -74,7 +74,7 @@ func runGuest(ctx context.Context, dev *os.File) error {
 	if err != nil {
 		return refused("map a CPU", err)
 	}
-	defer unix.Munmap(shared)
+	defer func() { _ = unix.Munmap(shared) }()
 	if err := longMode(cpu); err != nil {
 		return err
 	}
@@ -148,7 +148,9 @@ func enter(ctx context.Context, cpu uintptr, shared []byte) error {
 		if err := unix.Tgkill(unix.Getpid(), thread, unix.SIGURG); err != nil {
 			return refused("stop a guest", err)
 		}
-		<-done
+		if err := <-done; err != nil && !errors.Is(err, unix.EINTR) {
+			return refused("stop a guest", err)
+		}
 		return ctx.Err()
 	}
 }

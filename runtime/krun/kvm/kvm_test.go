@@ -120,7 +120,7 @@ func TestProbeObeysItsContext(t *testing.T) {
 	cancel()
 	err := Probe(ctx)
 	var e *Error
-	if !errors.Is(err, context.Canceled) && !(errors.As(err, &e) && e.Reason != CannotBoot) {
+	if !errors.Is(err, context.Canceled) && (!errors.As(err, &e) || e.Reason == CannotBoot) {
 		t.Errorf("got %v", err)
 	}
 }
