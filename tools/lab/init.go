@@ -65,8 +65,15 @@ func nested() error {
 	}
 	_, dir, _ := strings.Cut(string(cmdline), "labdir=")
 	dir, _, _ = strings.Cut(strings.TrimSpace(dir), " ")
-	if err := unix.Chroot("/host"); err != nil {
+	// Not chroot: the kernel refuses user namespaces to processes in one.
+	if err := os.Chdir("/host"); err != nil {
 		return err
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("pivot: %w", err)
 	}
 	if err := os.Chdir("/"); err != nil {
 		return err
@@ -136,8 +143,11 @@ func runJob(dir string) (int, error) {
 // as makes /dev/kvm the group kvm's, as udev does, and lets cmd run as a user
 // who is a member of nothing but that group and his own.
 func as(cmd *exec.Cmd, name string) error {
-	const kvmMode = 0o660
-	gid := 0
+	const (
+		kvmMode  = 0o660
+		kvmGroup = 36 // where the host has no group of that name
+	)
+	gid := kvmGroup
 	if g, err := user.LookupGroup("kvm"); err == nil {
 		if gid, err = strconv.Atoi(g.Gid); err != nil {
 			return err
