@@ -61,8 +61,12 @@ func (l *launched) died() error {
 	if err == nil && json.Unmarshal(b, &f) == nil && f.Call != "" {
 		return fmt.Errorf("the virtual machine did not start: %w", &f)
 	}
-	if err := l.vm.Err(); err != nil {
+	err = l.vm.Err()
+	if panicked := new(PanicError); errors.As(err, &panicked) {
 		return &NoReportError{err.Error()}
+	}
+	if err != nil {
+		return fmt.Errorf("the virtual machine did not start: %w", err)
 	}
 	return &NoReportError{"the guest ended before its agent reported" + l.vm.output.lastWords()}
 }

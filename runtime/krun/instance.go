@@ -50,7 +50,7 @@ func (vm *instance) verdict() error {
 		return nil
 	}
 	if why := vm.output.panicked(); why != "" {
-		return fmt.Errorf("the guest's kernel panicked: %s", why)
+		return &PanicError{why}
 	}
 	switch ws, ok := state.Sys().(syscall.WaitStatus); {
 	case ok && ws.Signaled():
@@ -60,6 +60,11 @@ func (vm *instance) verdict() error {
 	}
 	return nil
 }
+
+// PanicError is a guest whose kernel gave up.
+type PanicError struct{ Reason string }
+
+func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e.Reason }
 
 // guest is how the machine's parts appear in there.
 func guest(cfg machine.Config) wire.Boot {

@@ -34,7 +34,8 @@ const shareTag = "volumes"
 // until the kernel has something to complain about.
 const cmdline = "console=hvc0 quiet root=/dev/vda rootfstype=erofs ro init=/agent reboot=k panic=-1 no-kvmapf"
 
-// NoReportError is a machine that started and whose agent did not report.
+// NoReportError is a guest that KVM ran and whose agent did not report: it
+// hung, panicked or ended. That will not be better next time.
 type NoReportError struct{ Reason string }
 
 func (e *NoReportError) Error() string { return "the virtual machine did not start: " + e.Reason }
