@@ -17,6 +17,8 @@ DIST=$TOP/dist
 . build.d/demo.sh
 # shellcheck source=build.d/check.sh
 . build.d/check.sh
+# shellcheck source=build.d/krun.sh
+. build.d/krun.sh
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
@@ -50,14 +52,17 @@ cmd_build() { # build everything into dist/
   local name
   for name in stub runtime agent; do go_binary "$BIN/$name" "./cmd/$name"; done
   cmd/sentry/build.sh "$BIN/sentry"
+  krun_parts
+  go_binary "$BIN/vmm" ./cmd/vmm
   say "build: the parts that every pack carries"
-  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine"
+  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" \
+    -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf"
   go_binary "$DIST/smolvm" ./cmd/smolvm
   ls -l "$DIST"
 }
 
 cmd_deps() { # install what every verb here needs (Debian packages), saying so first
-  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}" "${DEPS_LAB[@]}"
 }
 
 cmd_demo() { # pack a real Debian with python3 and run it
@@ -67,13 +72,14 @@ cmd_demo() { # pack a real Debian with python3 and run it
 }
 
 cmd_test() { # every check and test there is; what CI runs
-  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}" "${DEPS_LAB[@]}"
   cmd_lint
   cmd_build
   make_images
   unit_tests
   fuzz 5s
   cli_tests
+  krun_tests
   say "test: all passed"
 }
 
@@ -90,6 +96,12 @@ cmd_unit() { # the unit tests alone
 cmd_cli() { # the command-line tests alone, on what is in dist/; arguments go to the test
   make_images
   cli_tests "$@"
+}
+
+cmd_lab() { # run a command in a nested machine whose /dev/kvm works: ./build.sh lab [-user NAME] CMD...
+  need "${DEPS_BUILD[@]}" "${DEPS_LAB[@]}"
+  [[ -e $KRUN_PARTS/kernel.elf ]] || krun_parts
+  lab "$@"
 }
 
 cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]

@@ -2,8 +2,12 @@
 # What the verbs need from the machine. Each entry is COMMAND:PACKAGE; the
 # package is only installed when the command is not there.
 
-DEPS_BUILD=(git:git gcc:gcc)
+DEPS_BUILD=(git:git gcc:gcc make:make npm:npm dpkg-source:dpkg-dev)
 DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
+DEPS_LAB=(
+  qemu-system-x86_64:qemu-system-x86 # brings virtiofsd
+  mkfs.erofs:erofs-utils busybox:busybox-static e2fsck:e2fsprogs
+)
 DEPS_TEST=(
   shellcheck:shellcheck
   skopeo:skopeo docker-registry:docker-registry htpasswd:apache2-utils

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The parts of the libkrun engine that are not ours: fetched at the versions
 # in krun.pins, checked, and put into build/krun/parts:
 #
@@ -126,4 +127,31 @@ krun_parts() {
     CGO_ENABLED=0 go run ./tools/mkkernel "$fw" "$KRUN_PARTS/kernel.elf"
   krun_libc
   krun_crun
+}
+
+# lab ARG...: the nested machine; see tools/lab.
+lab() {
+  CGO_ENABLED=0 go build -trimpath -o "$KRUN/lab" ./tools/lab
+  nice -n 5 "$KRUN/lab" -kernel "$KRUN_PARTS/kernel.elf" "$@"
+}
+
+# krun_tests: every test that needs KVM, each group in a fresh nested machine,
+# as root and as nobody; two machines at a time. Arguments go to the tests.
+krun_tests() {
+  local pkg name binaries=()
+  say "test: virtual machines, in the lab"
+  cp "$BIN/agent" "$BIN/vmm" "$KRUN_PARTS/"
+  for pkg in runtime/krun/kvm runtime/krun test/lab; do
+    name=$KRUN/$(printf '%s' "$pkg" | tr / -).test
+    CGO_ENABLED=0 go test -tags lab -c -o "$name" "./$pkg"
+    binaries+=("$name")
+  done
+  export SMOLVM_KRUN_PARTS=$KRUN_PARTS SMOLVM_TEST_KVM=works
+  CGO_ENABLED=0 go build -trimpath -o "$KRUN/lab" ./tools/lab
+  for name in "${binaries[@]}"; do
+    for test in $("$name" -test.list . | grep '^Test'); do
+      printf '%s\0%s\0%s\0' "$name" "$test" root
+      case $name in *test-lab*) printf '%s\0%s\0%s\0' "$name" "$test" nobody ;; esac
+    done
+  done | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$KRUN_PARTS/kernel.elf" "$@"
 }

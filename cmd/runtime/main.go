@@ -19,13 +19,22 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/runtime/gvisor"
 	"github.com/smolvm/smolvm/runtime/isolate"
+	"github.com/smolvm/smolvm/runtime/krun"
 	"github.com/smolvm/smolvm/runtime/ladder"
 	"github.com/smolvm/smolvm/runtime/supervisor"
+	"github.com/smolvm/smolvm/sidecar"
 )
 
 // rungs are the engines of this program, highest isolation first.
 var rungs = ladder.Ladder{
+	{Engine: krun.New(cacheDir()), Parts: krun.Parts()},
 	{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
+}
+
+// cacheDir may be empty: then nothing is remembered there.
+func cacheDir() string {
+	dir, _ := sidecar.DefaultCacheDir()
+	return dir
 }
 
 func main() {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
@@ -15,12 +14,17 @@ import (
 	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/runtime/gvisor"
+	"github.com/smolvm/smolvm/runtime/krun"
 	"github.com/smolvm/smolvm/runtime/ladder"
 	"github.com/smolvm/smolvm/sidecar"
 )
 
-// rungs are the engines that doctor tries, highest isolation first.
-var rungs = ladder.Ladder{{Engine: gvisor.New(), Parts: gvisor.Parts()}}
+// rungs are the engines that doctor tries, highest isolation first. They try
+// anew, whatever packs remember of this boot.
+var rungs = ladder.Ladder{
+	{Engine: krun.New(""), Parts: krun.Parts()},
+	{Engine: gvisor.New(), Parts: gvisor.Parts()},
+}
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
@@ -83,10 +87,6 @@ func examine(ctx context.Context) diagnosis {
 			r.Reason = f.Err.Error()
 		}
 		d.Ladder = append(d.Ladder, r)
-	}
-	if !slices.ContainsFunc(d.Ladder, func(r rung) bool { return r.Isolation == machine.IsolationVM }) {
-		d.Ladder = slices.Insert(d.Ladder, 0, rung{Isolation: machine.IsolationVM, Guarantee: ladder.Guarantee(machine.IsolationVM),
-			Reason: "this version of smolvm has no engine for it"})
 	}
 	for _, r := range d.Ladder {
 		if r.Works {

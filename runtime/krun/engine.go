@@ -30,20 +30,24 @@ type Engine struct {
 
 var _ runtime.Engine = (*Engine)(nil)
 
-// New returns the engine. In dir, an existing directory of the user's, it
-// remembers what this boot of the host showed about KVM.
+// New returns the engine. In dir, a directory of the user's, it remembers what
+// this boot of the host showed about KVM; if dir cannot be used, nothing is
+// remembered.
 func New(dir string) *Engine {
-	return &Engine{
-		kvm:         kvm.Cache{Path: filepath.Join(dir, "kvm.json")},
-		reportLimit: time.Minute,
+	e := &Engine{reportLimit: time.Minute}
+	if dir != "" {
+		e.kvm.Path = filepath.Join(dir, "kvm.json")
 	}
+	return e
 }
 
 // Parts are the kinds of sections that a machine of this engine needs, in
 // Config.Parts.
-var Parts = []string{
-	manifest.KindVMM, manifest.KindLibkrun, manifest.KindLibc, manifest.KindKernel,
-	manifest.KindAgent, manifest.KindRootfs, manifest.KindStorage,
+func Parts() []string {
+	return []string{
+		manifest.KindVMM, manifest.KindLibkrun, manifest.KindLibc, manifest.KindKernel,
+		manifest.KindAgent, manifest.KindRootfs, manifest.KindStorage,
+	}
 }
 
 // Name implements runtime.Engine.
@@ -69,7 +73,7 @@ func check(cfg machine.Config) error {
 	if cfg.MemoryMiB < minMemoryMiB || cfg.MemoryMiB > maxMemoryMiB {
 		return fmt.Errorf("a virtual machine has %d MiB to 1 TiB of memory, not %d MiB", minMemoryMiB, cfg.MemoryMiB)
 	}
-	for _, kind := range Parts {
+	for _, kind := range Parts() {
 		if cfg.Parts[kind] == "" {
 			return fmt.Errorf("this pack carries no part %q; it was made without the vm level", kind)
 		}

@@ -18,7 +18,7 @@ import (
 // R8: the limits are named.
 func TestCheck(t *testing.T) {
 	all := map[string]string{}
-	for _, kind := range Parts {
+	for _, kind := range Parts() {
 		all[kind] = "/cache/" + kind
 	}
 	good := machine.Config{CPUs: 1, MemoryMiB: 64, Parts: all}

@@ -22,7 +22,7 @@ func TestStreams(t *testing.T) {
 	// A guest that writes more than 256 KiB stalls for ever unless its socket
 	// buffer is larger than libkrun's credit step; writes above 32 KiB are lost.
 	t.Run("R3 much output then exit", func(t *testing.T) {
-		const size = 12 << 20
+		const size = 5 << 20
 		r := m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("head -c %d /dev/zero; echo done >&2; exit 7", size)}}, nil)
 		if r.err != nil || r.Code != 7 || r.stdout.Len() != size || r.stderr.String() != "done\n" {
 			t.Errorf("%v, %+v, %d bytes, %q", r.err, r.Exit, r.stdout.Len(), &r.stderr)
@@ -30,7 +30,7 @@ func TestStreams(t *testing.T) {
 	})
 	// The end of input is a frame: a half-closed connection would lose the answer.
 	t.Run("R2 much input and back", func(t *testing.T) {
-		data := make([]byte, 6<<20)
+		data := make([]byte, 2<<20)
 		if _, err := rand.Read(data); err != nil {
 			t.Fatal(err)
 		}

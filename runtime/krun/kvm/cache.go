@@ -16,7 +16,7 @@ import (
 //
 // A file that cannot be read or written costs a probe, never an answer.
 type Cache struct {
-	// Path is the file; its directory exists.
+	// Path is the file; empty remembers nothing.
 	Path string
 	// bootID and device are replaced by tests.
 	bootID, device string
@@ -96,6 +96,9 @@ func (c *Cache) recall() (memory, bool) {
 func (c *Cache) remember(failed string) {
 	b, err := json.Marshal(memory{BootID: c.boot(), Failed: failed})
 	if err != nil {
+		return
+	}
+	if c.Path == "" {
 		return
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(c.Path), ".kvm-*")
