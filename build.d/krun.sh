@@ -53,6 +53,7 @@ krun_fetch() {
 krun_source() {
   local apt=$KRUN/apt
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+  # shellcheck disable=SC2016 # apt fills these in
   apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     sort -u >"$apt/sources.list"
   set -- "$@" -qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=- \
@@ -123,8 +124,9 @@ krun_parts() {
   krun_unpack @earendil-works/gondolin-krun-runner-linux-x64 package/lib/libkrun.so.1 "$KRUN/libkrun.so.1"
   krun_unpack @superradcompany/microsandbox-linux-x64-gnu package/lib/libkrunfw.so.5.6.1 "$KRUN/libkrunfw.so.5"
   strip -o "$KRUN_PARTS/libkrun.so.1" "${SMOLVM_LIBKRUN:-$KRUN/libkrun.so.1}"
-  [ "$KRUN_PARTS/kernel.elf" -nt "$fw" ] && [ -z "${SMOLVM_KERNEL:-}" ] ||
+  if [ -n "${SMOLVM_KERNEL:-}" ] || [ ! "$KRUN_PARTS/kernel.elf" -nt "$fw" ]; then
     CGO_ENABLED=0 go run ./tools/mkkernel "$fw" "$KRUN_PARTS/kernel.elf"
+  fi
   krun_libc
   krun_crun
 }
@@ -132,11 +134,11 @@ krun_parts() {
 # lab ARG...: the nested machine; see tools/lab.
 lab() {
   CGO_ENABLED=0 go build -trimpath -o "$KRUN/lab" ./tools/lab
-  nice -n 5 "$KRUN/lab" -kernel "$KRUN_PARTS/kernel.elf" "$@"
+  nice -n 5 "$KRUN/lab" -kernel "$KRUN_PARTS/kernel.elf"
 }
 
 # krun_tests: every test that needs KVM, each group in a fresh nested machine,
-# as root and as nobody; two machines at a time. Arguments go to the tests.
+# as root and as nobody; two machines at a time.
 krun_tests() {
   local pkg name binaries=()
   say "test: virtual machines, in the lab"
@@ -153,5 +155,5 @@ krun_tests() {
       printf '%s\0%s\0%s\0' "$name" "$test" root
       case $name in *test-lab*) printf '%s\0%s\0%s\0' "$name" "$test" nobody ;; esac
     done
-  done | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$KRUN_PARTS/kernel.elf" "$@"
+  done | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$KRUN_PARTS/kernel.elf"
 }
