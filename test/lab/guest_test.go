@@ -41,6 +41,19 @@ func TestGuest(t *testing.T) {
 	t.Run("R7 writes anywhere", func(t *testing.T) {
 		m.sh("for d in /tmp /home /root /etc /bin /usr/new/dir; do mkdir -p $d; echo x > $d/file; mv $d/file $d/moved; rm $d/moved; done; rm /bin/yes; ! ls /bin/yes")
 	})
+	t.Run("as in docker's containers", func(t *testing.T) {
+		for _, try := range []string{
+			"echo c > /proc/sysrq-trigger", "echo x > /proc/sys/kernel/hostname", "mount -t tmpfs t /tmp", "hostname x",
+			"head -c 1 /proc/kcore | grep .",
+		} {
+			if r := m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", try}}, nil); r.err != nil || r.Code == 0 {
+				t.Errorf("%s: %v, %+v", try, r.err, r.Exit)
+			}
+		}
+		if got := m.sh("grep CapEff /proc/self/status"); !strings.HasSuffix(got, "00000000a80425fb") {
+			t.Errorf("capabilities: %s", got)
+		}
+	})
 	t.Run("clock", func(t *testing.T) {
 		before := time.Now()
 		got := m.sh("date +%s")
