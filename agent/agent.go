@@ -125,7 +125,7 @@ func (a *Agent) bootOnce(b *wire.Boot) *wire.Reply {
 		defer close(a.booted)
 		var err error
 		if r.Kernel, err = boot.Run(b); err == nil {
-			a.runner, err = exec.New(a.reaper)
+			a.runner, err = exec.New(a.reaper, boot.Cgroup)
 		}
 		r.Error = nil
 		if err != nil {

@@ -23,7 +23,6 @@ var kernelMounts = []struct {
 }{
 	{"/proc", "proc", "", quiet, 0o555, false, true},
 	{"/sys", "sysfs", "", quiet | unix.MS_RDONLY, 0o555, true, true},
-	{"/sys/fs/cgroup", "cgroup2", "", quiet | unix.MS_RDONLY, 0, true, false},
 	{"/dev", "tmpfs", "mode=755,size=64m", unix.MS_NOSUID | unix.MS_STRICTATIME, 0o755, false, false},
 	{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,gid=5", unix.MS_NOSUID | unix.MS_NOEXEC, 0o755, false, false},
 	{"/dev/shm", "tmpfs", "mode=1777,size=64m", quiet, 0o755, false, false},
@@ -63,13 +62,28 @@ func borrow(target string, flags uintptr) bool {
 
 // readOnly are the places of /proc through which root in a container could
 // change the kernel itself.
-var readOnly = []string{"/proc/sys", "/proc/sysrq-trigger"}
+var readOnly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+// hidden are what docker hides from root in a container, for it tells about
+// the kernel and others.
+var hidden = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+	"/sys/devices/virtual/powercap", "/sys/firmware",
+}
 
 // protectKernel is best effort: kernels differ in what they have there.
 func protectKernel(*wire.Boot) error {
 	for _, path := range readOnly {
 		if mount(path, path, "", unix.MS_BIND|unix.MS_REC, "") == nil {
 			_ = mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, "")
+		}
+	}
+	for _, path := range hidden {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			_ = mount("hidden", path, "tmpfs", quiet|unix.MS_RDONLY, "size=4k")
+		} else if err == nil {
+			_ = mount(os.DevNull, path, "", unix.MS_BIND, "")
 		}
 	}
 	return nil

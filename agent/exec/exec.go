@@ -23,18 +23,18 @@ type Runner struct {
 	reaper  *reap.Reaper
 	spawner *spawner
 	null    *os.File
+	oom     *oomCount
 	closed  atomic.Bool
 }
 
 // New returns a Runner. Call it in the root file system of the commands, which
-// has a /dev/null.
-func New(reaper *reap.Reaper) (*Runner, error) {
+// has a /dev/null. Commands are put into cgroup, a directory, if it exists.
+func New(reaper *reap.Reaper, cgroup string) (*Runner, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening the null device: %w", err)
 	}
-	oomKilled() // from here on it tells what is new
-	return &Runner{reaper: reaper, spawner: newSpawner(), null: null}, nil
+	return &Runner{reaper: reaper, spawner: newSpawner(cgroup), null: null, oom: newOOMCount(cgroup)}, nil
 }
 
 // Close refuses all further commands.
@@ -43,7 +43,7 @@ func (r *Runner) Close() { r.closed.Store(true) }
 // Serve answers one request and returns when the client has acknowledged the
 // last frame or is gone. frames reads from stream.
 func (r *Runner) Serve(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.Exec) {
-	s := &session{stream: stream, req: req, gone: make(chan struct{}), acked: make(chan struct{})}
+	s := &session{stream: stream, req: req, oom: r.oom, gone: make(chan struct{}), acked: make(chan struct{})}
 	err := r.start(s)
 	var refusal *wire.Error
 	switch {

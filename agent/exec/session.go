@@ -20,6 +20,7 @@ type session struct {
 	io     *stdio
 	child  *reap.Child
 	input  *input // nil if the command has none
+	oom    *oomCount
 
 	finished atomic.Bool   // the last frame is on its way
 	gone     chan struct{} // closed when the client is
@@ -110,7 +111,7 @@ func (s *session) attend() {
 		o.release()
 	}
 	exit := exitOf(s.child.Status())
-	exit.OOM = !killed && exit.Signal == int(unix.SIGKILL) && oomKilled()
+	exit.OOM = !killed && exit.Signal == int(unix.SIGKILL) && s.oom.grown()
 	if timedOut {
 		exit = &wire.Exit{TimedOut: true}
 	}

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"os"
 	"runtime"
 	"syscall"
 
@@ -23,6 +24,7 @@ const openFiles = 1 << 20
 // inherited by fork, so no helper process has to be executed in between.
 type spawner struct {
 	requests chan spawnRequest
+	cgroup   *os.File // nil if the kernel has none for us
 }
 
 type spawnRequest struct {
@@ -37,8 +39,11 @@ type spawnResult struct {
 	err error
 }
 
-func newSpawner() *spawner {
+func newSpawner(cgroup string) *spawner {
 	s := &spawner{requests: make(chan spawnRequest)}
+	if dir, err := os.Open(cgroup); err == nil {
+		s.cgroup = dir
+	}
 	// Best effort, an engine may set a lower ceiling.
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: openFiles, Max: openFiles})
 	go s.run()
@@ -58,14 +63,20 @@ func (s *spawner) run() {
 	dropBounding()
 	for r := range s.requests {
 		c := r.command
+		cgroup := -1
+		if s.cgroup != nil {
+			cgroup = int(s.cgroup.Fd())
+		}
 		pid, err := syscall.ForkExec(c.path, c.argv, &syscall.ProcAttr{
 			Dir:   c.dir,
 			Env:   c.env,
 			Files: r.files,
 			Sys: &syscall.SysProcAttr{
-				Setsid:     true, // its process group is its PID, for signals
-				Setctty:    r.tty,
-				Credential: &syscall.Credential{Uid: c.user.UID, Gid: c.user.GID, Groups: c.user.Groups},
+				Setsid:      true, // its process group is its PID, for signals
+				Setctty:     r.tty,
+				Credential:  &syscall.Credential{Uid: c.user.UID, Gid: c.user.GID, Groups: c.user.Groups},
+				UseCgroupFD: cgroup >= 0,
+				CgroupFD:    cgroup,
 			},
 		})
 		r.result <- spawnResult{pid, err}

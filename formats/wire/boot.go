@@ -6,6 +6,9 @@ type Boot struct {
 	Hostname string `json:"hostname"`
 	// UnixNano sets the guest's clock where it has one of its own; 0 leaves it.
 	UnixNano int64 `json:"unixNano,omitempty"`
+	// OwnKernel says that the machine's kernel is Linux and serves nobody else,
+	// so that the agent may use what is global in it.
+	OwnKernel bool `json:"ownKernel,omitempty"`
 	// Image is the read-only root file system.
 	Image Mount `json:"image"`
 	// Upper holds what is written to the root file system.

@@ -68,7 +68,7 @@ func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e
 
 // guest is how the machine's parts appear in there.
 func guest(cfg machine.Config) wire.Boot {
-	boot := wire.Boot{Image: wire.Mount{Source: "/dev/vdb", Type: "erofs"}}
+	boot := wire.Boot{OwnKernel: true, Image: wire.Mount{Source: "/dev/vdb", Type: "erofs"}}
 	boot.Upper.SizeMiB = cfg.StorageMiB
 	if cfg.StorageMiB > 0 {
 		boot.Upper.Device = "/dev/vdc"
