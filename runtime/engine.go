@@ -35,6 +35,17 @@ type Engine interface {
 	Start(ctx context.Context, host Host, cfg machine.Config) (Instance, error)
 }
 
+// UnusableError is in the chain of an error of Start that says something about
+// the host: the engine cannot work here although Probe found nothing. It will
+// not be better next time.
+type UnusableError struct{ Reason string }
+
+func (e *UnusableError) Error() string { return e.Reason }
+
+// A Disqualifier is an Engine that can be told of an UnusableError and lets
+// Probe fail with that reason from then on, in other processes too.
+type Disqualifier interface{ Disqualify(reason string) }
+
 // Host is what a supervisor lends an engine for the life of one machine.
 type Host struct {
 	// Scratch is an empty private directory that vanishes with the supervisor,

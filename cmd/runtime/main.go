@@ -27,7 +27,7 @@ import (
 
 // rungs are the engines of this program, highest isolation first.
 var rungs = ladder.Ladder{
-	{Engine: krun.New(cacheDir()), Parts: krun.Parts()},
+	{Engine: krun.New(cacheDir()), Parts: krun.Parts(), ProbeAlways: true},
 	{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
 }
 

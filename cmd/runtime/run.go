@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/flags"
 	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/launch"
 	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
@@ -55,17 +58,29 @@ func (a *app) runEphemeral(ctx context.Context, o runOptions, args []string, std
 	if err != nil {
 		return err
 	}
+	for {
+		again, err := a.runOnce(ctx, o, req, args, stdio)
+		if !again {
+			return err
+		}
+	}
+}
+
+// runOnce runs the command in one machine. If the machine's engine turned out
+// not to work here, nothing of the command has happened yet, and the next try
+// will be with another engine, again says so.
+func (a *app) runOnce(ctx context.Context, o runOptions, req launch.Request, args []string, stdio cli.Stdio) (again bool, err error) {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	m, err := a.prepare(ctx, req, stdio)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer m.Close()
 	p := m.Config.Process
 	argv, err := plan.RunArgs(p, args)
 	if err != nil {
-		return exit.Usagef("%w", err)
+		return false, exit.Usagef("%w", err)
 	}
 	command := wire.Exec{Argv: argv, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
 	var keeper *supervisor.Process
@@ -78,12 +93,15 @@ func (a *app) runEphemeral(ctx context.Context, o runOptions, args []string, std
 		return keeper.Conn, nil
 	})
 	if keeper == nil {
-		return err
+		return false, err
 	}
 	if lost(err) {
-		err = fmt.Errorf("the machine ended before the command: %s", keeper.Reason())
+		reason := keeper.Reason()
+		err = fmt.Errorf("the machine ended before the command: %w", reason)
+		var unusable *runtime.UnusableError
+		again = errors.As(reason, &unusable) && m.Disqualify(unusable)
 	}
 	// Nothing of the machine is left when we are gone.
 	_ = keeper.Wait()
-	return err
+	return again, err
 }

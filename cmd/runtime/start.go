@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/flags"
+	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/daemon"
+	"github.com/smolvm/smolvm/runtime/launch"
 	"github.com/smolvm/smolvm/runtime/state"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
@@ -53,16 +56,25 @@ func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) 
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	launch := func(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
+	var tried *launch.Machine
+	start := func(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
 		m, err := a.prepare(ctx, req, stdio)
 		if err != nil {
 			return nil, err
 		}
 		defer m.Close()
+		tried = m
 		return m.Daemon(dir, alive, listener)
 	}
 	rungs.Sweep()
-	status, already, err := daemon.Start(ctx, states, id, launch)
+	status, already, err := daemon.Start(ctx, states, id, start)
+	for {
+		var unusable *runtime.UnusableError
+		if !errors.As(err, &unusable) || tried == nil || !tried.Disqualify(unusable) {
+			break
+		}
+		status, already, err = daemon.Start(ctx, states, id, start)
+	}
 	if err != nil {
 		return err
 	}

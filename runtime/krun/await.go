@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
 
@@ -49,26 +50,27 @@ func (l *launched) await(ctx context.Context, limit time.Duration) (net.Conn, er
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-late.C:
-		return nil, &NoReportError{fmt.Sprintf("its agent did not report within %v%s", limit, l.vm.output.lastWords())}
+		return nil, &runtime.UnusableError{Reason: fmt.Sprintf("its agent did not report within %v%s", limit, l.vm.output.lastWords())}
 	}
 }
 
-// died explains an end before the agent's report.
+// died explains an end before the agent's report. A guest that KVM ran and
+// that panicked or just ended says that KVM is not as it should be.
 func (l *launched) died() error {
 	var f vmspec.Failure
 	// The VMM's end of the pipe is gone with it.
 	b, err := io.ReadAll(io.LimitReader(l.failure, 1<<16))
 	if err == nil && json.Unmarshal(b, &f) == nil && f.Call != "" {
-		return fmt.Errorf("the virtual machine did not start: %w", &f)
+		return &f
 	}
 	err = l.vm.Err()
 	if panicked := new(PanicError); errors.As(err, &panicked) {
-		return &NoReportError{err.Error()}
+		return &runtime.UnusableError{Reason: err.Error()}
 	}
 	if err != nil {
-		return fmt.Errorf("the virtual machine did not start: %w", err)
+		return err
 	}
-	return &NoReportError{"the guest ended before its agent reported" + l.vm.output.lastWords()}
+	return &runtime.UnusableError{Reason: "the guest ended before its agent reported" + l.vm.output.lastWords()}
 }
 
 // peer is the process at the other end, as this PID namespace numbers it.

@@ -28,7 +28,10 @@ type Engine struct {
 	reportLimit time.Duration
 }
 
-var _ runtime.Engine = (*Engine)(nil)
+var (
+	_ runtime.Engine       = (*Engine)(nil)
+	_ runtime.Disqualifier = (*Engine)(nil)
+)
 
 // New returns the engine. In dir, a directory of the user's, it remembers what
 // this boot of the host showed about KVM; if dir cannot be used, nothing is
@@ -58,6 +61,9 @@ func (*Engine) Isolation() string { return machine.IsolationVM }
 
 // Probe implements runtime.Engine. The error is a *kvm.Error or ctx's.
 func (e *Engine) Probe(ctx context.Context) error { return e.kvm.Probe(ctx) }
+
+// Disqualify implements runtime.Disqualifier.
+func (e *Engine) Disqualify(reason string) { e.kvm.Failed(reason) }
 
 // What the guest kernel is built for, and what it needs to start.
 const (

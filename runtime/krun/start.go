@@ -34,12 +34,6 @@ const shareTag = "volumes"
 // until the kernel has something to complain about.
 const cmdline = "console=hvc0 quiet root=/dev/vda rootfstype=erofs ro init=/agent reboot=k panic=-1 no-kvmapf"
 
-// NoReportError is a guest that KVM ran and whose agent did not report: it
-// hung, panicked or ended. That will not be better next time.
-type NoReportError struct{ Reason string }
-
-func (e *NoReportError) Error() string { return "the virtual machine did not start: " + e.Reason }
-
 // Start implements runtime.Engine.
 func (e *Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Config) (runtime.Instance, error) {
 	if err := check(cfg); err != nil {
@@ -52,11 +46,7 @@ func (e *Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Confi
 	conn, err := l.await(ctx, e.reportLimit)
 	if err != nil {
 		l.vm.stop()
-		var silent *NoReportError
-		if errors.As(err, &silent) {
-			e.kvm.Failed(silent.Reason)
-		}
-		return nil, err
+		return nil, fmt.Errorf("the virtual machine did not start: %w", err)
 	}
 	l.vm.stream = conn
 	return l.vm, nil

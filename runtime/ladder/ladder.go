@@ -24,6 +24,9 @@ type Rung struct {
 	// Sweep removes what machines left on the host whose supervisor was killed
 	// before it could; nil where a kill leaves nothing.
 	Sweep func()
+	// ProbeAlways: a start that must fail takes longer than a probe and says
+	// less.
+	ProbeAlways bool
 }
 
 // Ladder is what this program has, highest isolation first.
@@ -96,7 +99,7 @@ func (l Ladder) Choose(ctx context.Context, r Request) (Rung, []Finding, error) 
 	var dropped []Finding
 	for i, rung := range candidates {
 		err := rung.missing(r)
-		if err == nil && i < len(candidates)-1 {
+		if err == nil && (i < len(candidates)-1 || rung.ProbeAlways) {
 			err = rung.Engine.Probe(ctx)
 		}
 		if err == nil {

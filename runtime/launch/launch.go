@@ -13,6 +13,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/ladder"
 	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/state"
@@ -46,7 +47,7 @@ type Request struct {
 // Machine is a machine that is ready to be started.
 type Machine struct {
 	Config  machine.Config
-	engine  string
+	engine  runtime.Engine
 	scratch string
 	entries []*sidecar.Entry
 }
@@ -70,7 +71,7 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 	if err := plan.Volumes(req.Options.Volumes, h.StateDir, dir); err != nil {
 		return nil, err
 	}
-	m := &Machine{engine: rung.Engine.Name(), scratch: filepath.Join(dir, "scratch")}
+	m := &Machine{engine: rung.Engine, scratch: filepath.Join(dir, "scratch")}
 	if m.Config, err = plan.Machine(p.Manifest, req.Options, rung.Engine.Isolation()); err != nil {
 		return nil, err
 	}
@@ -122,6 +123,16 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 	return err
 }
 
+// Disqualify takes note of the reason why the machine's engine does not work
+// here after all, and says whether preparing again can lead to another one.
+func (m *Machine) Disqualify(reason *runtime.UnusableError) bool {
+	d, ok := m.engine.(runtime.Disqualifier)
+	if ok {
+		d.Disqualify(reason.Reason)
+	}
+	return ok && m.Config.Isolation == machine.IsolationAuto
+}
+
 // Close gives up our own leases; a machine that was started has its own.
 func (m *Machine) Close() {
 	for _, e := range m.entries {
@@ -142,7 +153,7 @@ func (m *Machine) Ephemeral() (*supervisor.Process, error) {
 func (m *Machine) Daemon(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
 	m.Config.ID = dir.ID()
 	// An exec that waits for the machine to be ready needs to know it.
-	if err := dir.WriteRecord(&state.Record{Config: m.Config, Engine: m.engine}); err != nil {
+	if err := dir.WriteRecord(&state.Record{Config: m.Config, Engine: m.engine.Name()}); err != nil {
 		return nil, err
 	}
 	opts := m.options()
@@ -151,7 +162,7 @@ func (m *Machine) Daemon(dir *state.Machine, alive *os.File, listener *net.UnixL
 }
 
 func (m *Machine) options() supervisor.Options {
-	opts := supervisor.Options{Config: m.Config, Engine: m.engine, Scratch: m.scratch}
+	opts := supervisor.Options{Config: m.Config, Engine: m.engine.Name(), Scratch: m.scratch}
 	for _, e := range m.entries {
 		opts.Leases = append(opts.Leases, e.File())
 	}

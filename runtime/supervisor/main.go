@@ -31,7 +31,8 @@ func Main(engines []runtime.Engine) int {
 	}
 	if err != nil {
 		// Nobody may be listening any more.
-		_ = say.Encode(&report{Error: err.Error()})
+		var unusable *runtime.UnusableError
+		_ = say.Encode(&report{Error: err.Error(), Unusable: errors.As(err, &unusable)})
 		return 1
 	}
 	return 0

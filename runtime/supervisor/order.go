@@ -35,7 +35,9 @@ type order struct {
 type report struct {
 	Status *wire.Status `json:"status,omitempty"`
 	Error  string       `json:"error,omitempty"`
-	Ended  string       `json:"ended,omitempty"`
+	// Unusable says that Error is a runtime.UnusableError.
+	Unusable bool   `json:"unusable,omitempty"`
+	Ended    string `json:"ended,omitempty"`
 }
 
 // The inherited descriptors. Those of leases follow; the supervisor only has

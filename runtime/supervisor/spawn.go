@@ -15,6 +15,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/isolate"
 	"github.com/smolvm/smolvm/runtime/state"
 )
@@ -146,23 +147,31 @@ func (p *Process) Ready(ctx context.Context) (*wire.Status, error) {
 		return nil, fmt.Errorf("the machine's supervisor ended while it started the machine%s", p.lastWords())
 	}
 	if r.Error != "" {
-		return nil, errors.New(r.Error)
+		return nil, r.err()
 	}
 	return r.Status, nil
 }
 
+// err is the report's error; runtime.UnusableError stays one.
+func (r *report) err() error {
+	if r.Unusable {
+		return &runtime.UnusableError{Reason: r.Error}
+	}
+	return errors.New(r.Error)
+}
+
 // Reason says why an ephemeral machine ended by itself, after it has.
-func (p *Process) Reason() string {
+func (p *Process) Reason() error {
 	var r report
 	for p.reports.Decode(&r) == nil {
 		if r.Error != "" {
-			return r.Error
+			return r.err()
 		}
 		if r.Ended != "" {
-			return r.Ended
+			return errors.New(r.Ended)
 		}
 	}
-	return "its supervisor died" + p.lastWords()
+	return errors.New("its supervisor died" + p.lastWords())
 }
 
 // Kill ends the supervisor, and with it the machine, at once.

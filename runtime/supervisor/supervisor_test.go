@@ -50,7 +50,7 @@ func TestClientGoneDuringStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Conn.Close()
-	if reason := p.Reason(); !strings.Contains(reason, "client is gone") {
+	if reason := p.Reason(); !strings.Contains(reason.Error(), "client is gone") {
 		t.Errorf("reason %q", reason)
 	}
 	_ = p.Wait()
@@ -73,7 +73,7 @@ func TestReasons(t *testing.T) {
 			if _, exit, err := w.run(p.Conn, "", c.command); !errors.Is(err, client.ErrLost) {
 				t.Errorf("%+v, %v", exit, err)
 			}
-			if reason := p.Reason(); !strings.Contains(reason, c.reason) {
+			if reason := p.Reason(); !strings.Contains(reason.Error(), c.reason) {
 				t.Errorf("reason %q, want %q", reason, c.reason)
 			}
 			_ = p.Wait()

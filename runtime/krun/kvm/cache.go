@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 )
 
 // Cache remembers what this boot of the host showed, in one small file. What
@@ -16,10 +17,12 @@ import (
 //
 // A file that cannot be read or written costs a probe, never an answer.
 type Cache struct {
-	// Path is the file; empty remembers nothing.
+	// Path is the file; empty remembers for this process only.
 	Path string
 	// bootID and device are replaced by tests.
 	bootID, device string
+
+	failed atomic.Pointer[string]
 }
 
 // memory is the file. Failed is empty where guests run.
@@ -35,6 +38,9 @@ func (c *Cache) Probe(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
+	if failed := c.failed.Load(); failed != nil {
+		return &Error{Reason: CannotBoot, Detail: *failed}
+	}
 	if m, ok := c.recall(); ok {
 		if m.Failed != "" {
 			return &Error{Reason: CannotBoot, Detail: m.Failed}
@@ -55,7 +61,9 @@ func (c *Cache) Probe(ctx context.Context) error {
 // Failed makes Probe answer for the rest of this boot that machines do not
 // work and why: the probe is short and a whole kernel may still fail.
 func (c *Cache) Failed(why string) {
-	c.remember(fmt.Sprintf("a virtual machine did not start earlier (%s); remove %s to try again", why, c.Path))
+	text := fmt.Sprintf("it was tried and failed (%s); remove %s to try again on this boot", why, c.Path)
+	c.failed.Store(&text)
+	c.remember(text)
 }
 
 func (c *Cache) devicePath() string {
