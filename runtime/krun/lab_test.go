@@ -3,12 +3,19 @@
 package krun
 
 import (
+	"bytes"
 	"context"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +24,7 @@ import (
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/krun/kvm"
 )
 
 // These tests need a /dev/kvm that works: build.sh runs them in the nested
@@ -119,6 +127,97 @@ func TestBoot(t *testing.T) {
 	}
 }
 
+// A guest that hangs is killed when its time is up; that is a fact about the
+// host, which Probe repeats once it is told.
+func TestHungGuest(t *testing.T) {
+	dir := t.TempDir()
+	cfg := machine.Config{CPUs: 1, MemoryMiB: 128, Parts: parts(t, dir)}
+	cfg.Parts[manifest.KindKernel] = filepath.Join(dir, "hung")
+	if err := os.WriteFile(cfg.Parts[manifest.KindKernel], hungKernel(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := New(dir)
+	e.reportLimit = 2 * time.Second
+	_, err := startMachine(t, e, cfg)
+	var unusable *runtime.UnusableError
+	if !errors.As(err, &unusable) || !strings.Contains(err.Error(), "did not report within 2s") {
+		t.Fatalf("got %v", err)
+	}
+	e.Disqualify(unusable.Reason)
+	var known *kvm.Error
+	if err := New(dir).Probe(t.Context()); !errors.As(err, &known) || known.Reason != kvm.CannotBoot || !strings.Contains(err.Error(), "did not report") {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// hungKernel is an ELF kernel whose only instruction jumps to itself.
+func hungKernel() []byte {
+	const at = 0x1000000
+	var b bytes.Buffer
+	for _, part := range []any{
+		elf.Header64{
+			Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+			Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
+			Entry: at, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1, Shentsize: 64,
+		},
+		elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Off: 0x1000, Vaddr: at, Paddr: at, Filesz: 2, Memsz: 2, Align: 0x1000},
+	} {
+		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+			panic(err)
+		}
+	}
+	b.Write(make([]byte, 0x1000-b.Len()))
+	b.Write([]byte{0xeb, 0xfe})
+	return b.Bytes()
+}
+
+// R6, S3: the host enforces read-only volumes even if the guest's kernel is the
+// attacker's; there is nothing beside the volumes; no device nodes are made.
+func TestVolumesAgainstRoot(t *testing.T) {
+	dir, shared := t.TempDir(), t.TempDir()
+	for _, v := range []string{"ro", "rw"} {
+		if err := os.Mkdir(filepath.Join(shared, v), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(shared, v, "file"), []byte("host"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inst, err := startMachine(t, New(dir), machine.Config{CPUs: 1, MemoryMiB: 256, Parts: parts(t, dir), Volumes: []machine.Volume{
+		{Host: filepath.Join(shared, "ro"), Guest: "/a", ReadOnly: true}, {Host: filepath.Join(shared, "rw"), Guest: "/b"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for do, want := range map[string]string{
+		"write:0/file": "read-only", "write:0/new": "read-only", "remove:0/file": "read-only",
+		"write:1/new": "ok", "mknod:1/device": "operation", "write:beside": "read-only",
+		"read:../../etc/passwd": "no", "read:1/../../proc/1/root/etc/passwd": "no",
+	} {
+		if got := ask(t, inst, do); got != want {
+			t.Errorf("%s: %q, want %q", do, got, want)
+		}
+	}
+	if b, err := os.ReadFile(filepath.Join(shared, "ro/file")); err != nil || string(b) != "host" {
+		t.Errorf("the read-only file: %q, %v", b, err)
+	}
+}
+
+// A guest whose kernel panics says so.
+func TestPanic(t *testing.T) {
+	dir := t.TempDir()
+	inst, err := startMachine(t, New(dir), machine.Config{CPUs: 1, MemoryMiB: 96, Parts: parts(t, dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(inst.Stream(), "panic")
+	<-inst.Done()
+	var panicked *PanicError
+	if err := inst.Err(); !errors.As(err, &panicked) || !strings.Contains(err.Error(), "panic_on_oom") {
+		t.Errorf("ended: %v", err)
+	}
+}
+
 // ask sends one line and reads one.
 func ask(t *testing.T, inst runtime.Instance, line string) string {
 	t.Helper()
@@ -130,6 +229,36 @@ func ask(t *testing.T, inst runtime.Instance, line string) string {
 		t.Fatalf("%s: %v", line, err)
 	}
 	return got
+}
+
+var shareMounted = sync.OnceValue(func() error {
+	return unix.Mount(shareTag, "/volumes", "virtiofs", 0, "")
+})
+
+// attack tries something in the volumes and says in a word how it went.
+func attack(line string) string {
+	err := shareMounted()
+	verb, path, _ := strings.Cut(line, ":")
+	path = "/volumes/" + path
+	if err == nil {
+		switch verb {
+		case "write":
+			err = os.WriteFile(path, []byte("guest"), 0o666)
+		case "read":
+			_, err = os.ReadFile(path)
+		case "remove":
+			err = os.Remove(path)
+		case "mknod":
+			err = unix.Mknod(path, unix.S_IFBLK|0o666, int(unix.Mkdev(254, 0)))
+		}
+	}
+	if err == nil {
+		return "ok"
+	}
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	first, _, _ := strings.Cut(errno.Error(), " ")
+	return first
 }
 
 // guestMain answers lines on the agent's connection.
@@ -154,8 +283,16 @@ func guestMain() {
 			var u unix.Utsname
 			die(unix.Uname(&u))
 			fmt.Fprintln(conn, unix.ByteSliceToString(u.Release[:]))
+		case "panic":
+			die(unix.Mount("proc", "/proc", "proc", 0, ""))
+			die(os.WriteFile("/proc/sys/vm/panic_on_oom", []byte("2"), 0))
+			for hog := [][]byte{}; ; {
+				hog = append(hog, bytes.Repeat([]byte{1}, 1<<20))
+			}
 		case "poweroff":
 			die(io.EOF)
+		default:
+			fmt.Fprintln(conn, attack(line))
 		}
 	}
 }
