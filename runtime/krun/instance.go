@@ -70,7 +70,7 @@ func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e
 func guest(cfg machine.Config) wire.Boot {
 	boot := wire.Boot{OwnKernel: true, Image: wire.Mount{Source: "/dev/vdb", Type: "erofs"}}
 	boot.Upper.SizeMiB = cfg.StorageMiB
-	if cfg.StorageMiB > 0 {
+	if onDisk(cfg) {
 		boot.Upper.Device = "/dev/vdc"
 	}
 	if len(cfg.Volumes) > 0 {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/formats/wire"
 )
 
@@ -106,8 +107,11 @@ func TestStorage(t *testing.T) {
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
 		t.Errorf("left behind: %v, %v", names, err)
 	}
-	if _, err := newStorage(template, dir, 7); err == nil || !strings.Contains(err.Error(), "8 MiB") {
-		t.Errorf("smaller than the template: %v", err)
+	for mib, want := range map[int64]bool{0: false, 7: false, 8: true, 1 << 20: true} {
+		cfg := machine.Config{StorageMiB: mib, Parts: map[string]string{manifest.KindStorage: template}}
+		if got := onDisk(cfg); got != want {
+			t.Errorf("%d MiB on disk: %v", mib, got)
+		}
 	}
 }
 

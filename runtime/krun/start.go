@@ -124,7 +124,7 @@ func describe(host runtime.Host, cfg machine.Config, root string, files *closers
 		}
 		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f), ReadOnly: true})
 	}
-	if cfg.StorageMiB > 0 {
+	if onDisk(cfg) {
 		f, err := newStorage(cfg.Parts[manifest.KindStorage], host.Scratch, cfg.StorageMiB)
 		if err != nil {
 			return spec, nil, err

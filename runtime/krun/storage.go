@@ -8,7 +8,20 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
 )
+
+// onDisk says whether what the guest writes goes to a disk. Less than the
+// template's size cannot, and fits into memory.
+func onDisk(cfg machine.Config) bool {
+	if cfg.StorageMiB == 0 {
+		return false
+	}
+	fi, err := os.Stat(cfg.Parts[manifest.KindStorage])
+	return err != nil || fi.Size() <= cfg.StorageMiB<<20
+}
 
 // newStorage makes a machine's writable disk: a copy of the template, sizeMiB
 // long, sparse. The file has no name, so it vanishes with the last process that
@@ -54,16 +67,12 @@ func fillStorage(dst, src *os.File, sizeMiB int64) error {
 	if err != nil {
 		return err
 	}
-	size := sizeMiB << 20
-	if size < fi.Size() {
-		return fmt.Errorf("storage is at least %d MiB", fi.Size()>>20)
-	}
 	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) != nil {
 		if err := copyData(dst, src, fi.Size()); err != nil {
 			return err
 		}
 	}
-	return dst.Truncate(size)
+	return dst.Truncate(max(sizeMiB<<20, fi.Size()))
 }
 
 func copyData(dst, src *os.File, size int64) error {
