@@ -31,7 +31,7 @@ type Agent struct {
 
 	shutdown sync.Once
 	off      chan struct{} // closed when the machine may be switched off
-	requests sync.WaitGroup
+	requests sync.RWMutex  // read-locked by every exec, locked by shutdown for ever
 }
 
 // Run serves transport until it ends or the host asks for shutdown. The caller
@@ -143,7 +143,10 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 		reply(stream, frames, &wire.Reply{Error: a.failed})
 		return
 	}
-	a.requests.Add(1)
-	defer a.requests.Done()
+	if !a.requests.TryRLock() {
+		reply(stream, frames, &wire.Reply{Error: shuttingDown})
+		return
+	}
+	defer a.requests.RUnlock()
 	a.runner.Serve(stream, frames, req)
 }

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,12 +14,17 @@ import (
 // frames of their commands, which have ended by then.
 const farewell = 2 * time.Second
 
+// again is how often a shutdown looks for processes born meanwhile.
+const again = 100 * time.Millisecond
+
+var shuttingDown = &wire.Error{Code: wire.CodeInternal, Message: "the machine is shutting down"}
+
 // stop ends every process: politely, and after the grace for certain. A
 // second request waits for the first.
 func (a *Agent) stop(s *wire.Shutdown) *wire.Reply {
 	a.shutdown.Do(func() {
 		a.boot.Do(func() { // nothing may start from here on
-			a.failed = &wire.Error{Code: wire.CodeInternal, Message: "the machine is shutting down"}
+			a.failed = shuttingDown
 			close(a.booted)
 		})
 		<-a.booted
@@ -31,25 +38,59 @@ func (a *Agent) stop(s *wire.Shutdown) *wire.Reply {
 	return &wire.Reply{}
 }
 
-// endProcesses signals every process but PID 1, which is us.
+// endProcesses ends every process but PID 1, which is us. A process that is
+// born while others are told to end is told, too, at the next look; none is
+// told twice, because many take that for an order to hurry.
 func (a *Agent) endProcesses(grace time.Duration) {
 	idle := a.reaper.Idle()
-	_ = unix.Kill(-1, unix.SIGTERM)
-	_ = unix.Kill(-1, unix.SIGCONT) // or a stopped one would not hear it
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-idle:
-	case <-timer.C:
-		_ = unix.Kill(-1, unix.SIGKILL)
-		<-idle
+	over := time.NewTimer(grace)
+	defer over.Stop()
+	look := time.NewTicker(again)
+	defer look.Stop()
+	told := make(map[string]bool)
+	polite := true
+	for {
+		if polite {
+			tell(told)
+		} else {
+			_ = unix.Kill(-1, unix.SIGKILL)
+		}
+		select {
+		case <-idle:
+			return
+		case <-over.C:
+			polite = false
+		case <-look.C:
+		}
+	}
+}
+
+// tell sends SIGTERM to all programs that have not been told before, and wakes
+// stopped ones to hear it. A process that has since become another program did
+// not hear it: that was the handler of the shell that forked it.
+func tell(told map[string]bool) {
+	names, err := os.ReadDir("/proc")
+	if err != nil { // not booted
+		return
+	}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name.Name())
+		if err != nil || pid == 1 {
+			continue
+		}
+		comm, _ := os.ReadFile("/proc/" + name.Name() + "/comm")
+		if program := name.Name() + string(comm); !told[program] {
+			told[program] = true
+			_ = unix.Kill(pid, unix.SIGTERM)
+			_ = unix.Kill(pid, unix.SIGCONT)
+		}
 	}
 }
 
 func (a *Agent) awaitRequests() {
 	done := make(chan struct{})
 	go func() {
-		a.requests.Wait()
+		a.requests.Lock()
 		close(done)
 	}()
 	timer := time.NewTimer(farewell)
