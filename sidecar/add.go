@@ -52,7 +52,7 @@ func (w *Writer) Add(ctx context.Context, spec Spec, r io.Reader) (manifest.Sect
 	g.Go(func() error {
 		defer close(slots)
 		var err error
-		s.Size, err = c.split(ctx, r, contents, slots, spec.Progress)
+		s.Size, err = c.split(ctx, r, contents, slots, spec)
 		return err
 	})
 	g.Go(func() error {
@@ -126,25 +126,43 @@ func newCompressor(spec Spec) (*compressor, error) {
 	default:
 		return nil, fmt.Errorf("unknown encoding %q", spec.Encoding)
 	}
-	level := spec.Level
+	var err error
+	if c.zstd, err = newZstd(spec.Level, c.workers); err != nil {
+		return nil, err
+	}
+	c.zeroFrame = c.zstd.EncodeAll(make([]byte, c.frameSize), nil)
+	return c, nil
+}
+
+func newZstd(level, workers int) (*zstd.Encoder, error) {
 	if level == 0 {
 		level = DefaultLevel
 	}
 	if level < 1 || level > 22 {
 		return nil, fmt.Errorf("compression level %d: choose one from 1 (fast) to 22 (small)", level)
 	}
-	var err error
-	c.zstd, err = zstd.NewWriter(nil,
-		zstd.WithEncoderConcurrency(c.workers),
+	return zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(workers),
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
 		zstd.WithEncoderCRC(false), // the section's SHA-256 says more
 		zstd.WithSingleSegment(true))
-	if err != nil {
-		return nil, err
-	}
-	c.zeroFrame = c.zstd.EncodeAll(make([]byte, c.frameSize), nil)
-	return c, nil
 }
+
+// Encoder makes single frames as Add does, for who has some contents before
+// the rest. Its methods may be called concurrently.
+type Encoder struct{ zstd *zstd.Encoder }
+
+// NewEncoder returns an encoder of that zstd level for so many goroutines.
+func NewEncoder(level, workers int) (*Encoder, error) {
+	z, err := newZstd(level, workers)
+	return &Encoder{z}, err
+}
+
+// Encode returns the stored form of a frame's contents.
+func (e *Encoder) Encode(contents []byte) []byte { return e.zstd.EncodeAll(contents, nil) }
+
+// Close releases memory.
+func (e *Encoder) Close() error { return e.zstd.Close() }
 
 func (c *compressor) close() {
 	if c.zstd != nil {
@@ -154,7 +172,7 @@ func (c *compressor) close() {
 
 // split cuts r into frames, hashes them in order and has them compressed in
 // any order. It returns how many bytes r had.
-func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte, progress Progress) (int64, error) {
+func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte, spec Spec) (int64, error) {
 	workers, ctx := errgroup.WithContext(ctx)
 	workers.SetLimit(c.workers)
 	src, size := newSource(r), int64(0)
@@ -170,9 +188,10 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 		}
 		sum.Write(buf[:n])
 		size += int64(n)
-		if progress != nil {
-			progress(size)
+		if spec.Progress != nil {
+			spec.Progress(size)
 		}
+		frame := (size - int64(n)) / c.frameSize
 		slot := make(chan []byte, 1)
 		select {
 		case slots <- slot:
@@ -190,7 +209,14 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 				slot <- buf[:n]
 				return nil
 			}
-			slot <- c.zstd.EncodeAll(buf[:n], reuse(c.out, 0))
+			var b []byte
+			if spec.Ready != nil {
+				b = spec.Ready(frame, buf[:n])
+			}
+			if b == nil {
+				b = c.zstd.EncodeAll(buf[:n], reuse(c.out, 0))
+			}
+			slot <- b
 			giveBack(c.in, buf)
 			return nil
 		})

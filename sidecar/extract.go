@@ -32,7 +32,9 @@ func (r *Reader) Extract(ctx context.Context, s manifest.Section, out *os.File, 
 		return fmt.Errorf("extracting section %s: %w", &s, err)
 	}
 	return r.decode(ctx, &s, progress, func(b []byte, off int64) error {
-		return writeSparse(out, b, off)
+		err := writeSparse(out, b, off)
+		flush(out, off, int64(len(b)))
+		return err
 	})
 }
 

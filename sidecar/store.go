@@ -92,7 +92,7 @@ func (s *Store) Lookup(key Key) (*Entry, error) {
 // modification time that depend on the name show changes that were made
 // behind our back, without reading the contents.
 func (k Key) matches(st *unix.Stat_t) bool {
-	return st.Mode == unix.S_IFREG|k.mode() && int(st.Uid) == os.Geteuid() && st.Nlink == 1 &&
+	return uint32(st.Mode) == unix.S_IFREG|k.mode() && int(st.Uid) == os.Geteuid() && st.Nlink == 1 &&
 		(k.Size == AnySize || st.Size == k.Size) && st.Mtim.Sec == k.mtime().Sec
 }
 
@@ -116,11 +116,13 @@ func (s *Store) touch(key Key, st *unix.Stat_t) {
 		return
 	}
 	// A cache that cannot be written to is still good to be read.
-	_ = s.setTimes(key.Name, unix.Timespec{Nsec: unix.UTIME_NOW}, unix.Timespec{Nsec: unix.UTIME_OMIT})
+	_ = s.setTimes(key.Name, key)
 }
 
-func (s *Store) setTimes(name string, atime, mtime unix.Timespec) error {
-	return unix.UtimesNanoAt(int(s.dir.Fd()), name, []unix.Timespec{atime, mtime}, unix.AT_SYMLINK_NOFOLLOW)
+// setTimes makes a file used now and modified when the key says.
+func (s *Store) setTimes(name string, key Key) error {
+	now := unix.NsecToTimespec(time.Now().UnixNano())
+	return unix.UtimesNanoAt(int(s.dir.Fd()), name, []unix.Timespec{now, key.mtime()}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // open opens a name in the store, never through a symbolic link.
@@ -194,7 +196,7 @@ func (s *Store) write(ctx context.Context, key Key, fill func(context.Context, *
 	if err := f.Chmod(os.FileMode(key.mode())); err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
-	if err := s.setTimes(temp, unix.Timespec{Nsec: unix.UTIME_NOW}, key.mtime()); err != nil {
+	if err := s.setTimes(temp, key); err != nil {
 		return fmt.Errorf("cache: %s: %w", f.Name(), err)
 	}
 	if err := f.Sync(); err != nil {
