@@ -188,6 +188,14 @@ func Stop(ctx context.Context, states *state.Dir, id string, grace time.Duration
 // end asks the supervisor to stop, waits for its end and takes its lock. One
 // that does not answer in time is killed.
 func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File, error) {
+	// Read now: a supervisor may hang after it has removed its record.
+	record, err := dir.ReadRecord()
+	if errors.Is(err, os.ErrNotExist) {
+		record, err = &state.Record{}, nil // it is ending already
+	}
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, grace+patience)
 	defer cancel()
 	if conn, err := dir.Dial(ctx); err == nil {
@@ -208,11 +216,12 @@ func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File
 		return r.lock, r.err
 	case <-ctx.Done():
 	}
-	record, err := dir.ReadRecord()
-	if err != nil {
-		return nil, fmt.Errorf("stop a machine that does not answer: %w", err)
-	}
 	if err := record.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		go func() {
+			if r := <-dead; r.lock != nil {
+				r.lock.Close()
+			}
+		}()
 		return nil, fmt.Errorf("stop a machine that does not answer: %w", err)
 	}
 	r := <-dead

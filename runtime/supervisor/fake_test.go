@@ -148,6 +148,12 @@ func (i *fakeInstance) exec(w io.Writer, r *wire.Reader, argv []string) {
 	case "poweroff":
 		i.end(nil)
 		return
+	case "ping-flood":
+		for {
+			if _, err := i.guest.Write([]byte("\x00\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07")); err != nil {
+				return
+			}
+		}
 	case "hang-up":
 		i.guest.Close()
 		return

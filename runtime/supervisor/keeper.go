@@ -36,6 +36,7 @@ type keeper struct {
 	instance runtime.Instance // nil until the engine has started it
 
 	engine  runtime.Engine
+	guard   *guard
 	session *yamux.Session
 	kernel  string
 	execs   atomic.Int64
@@ -64,7 +65,8 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	k.instance = instance
 	k.mu.Unlock()
 	abort := context.AfterFunc(ctx, func() { k.kill() })
-	k.session, err = wire.Client(instance.Stream())
+	k.guard = &guard{ReadWriteCloser: instance.Stream()}
+	k.session, err = wire.Client(k.guard)
 	if err == nil {
 		err = k.tellAgent()
 	}
@@ -142,7 +144,7 @@ func (k *keeper) watch(end context.CancelCauseFunc) {
 	case <-k.instance.Done():
 	case <-k.session.CloseChan():
 	}
-	hung := !k.await(patience)
+	hung := k.guard.err() != nil || !k.await(patience)
 	if hung {
 		_ = k.instance.Kill()
 		<-k.instance.Done()
@@ -151,6 +153,8 @@ func (k *keeper) watch(end context.CancelCauseFunc) {
 	switch err := k.instance.Err(); {
 	case k.stopping.Load():
 		end(errAsked)
+	case k.guard.err() != nil:
+		end(k.guard.err())
 	case err != nil:
 		end(err)
 	case hung:

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/daemon"
@@ -66,6 +68,7 @@ func TestReasons(t *testing.T) {
 		{"", "panic", "the fake kernel panicked"},
 		{"", "poweroff", "first process ended"},
 		{"", "hang-up", "closed the connection"},
+		{"", "ping-flood", "the guest sent a ping"}, // S3
 	} {
 		t.Run(c.engine+" "+c.command, func(t *testing.T) {
 			w := newWorld(t)
@@ -226,7 +229,12 @@ func TestMachineEnds(t *testing.T) {
 func TestStopHungSupervisor(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	if err := w.record().Process.Signal(syscall.SIGSTOP); err != nil {
+	process := w.record().Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// Until all its threads have stopped it might still answer.
+	if err := unix.Waitid(unix.P_PID, process.PID, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
 		t.Fatal(err)
 	}
 	if stopped, err := daemon.Stop(t.Context(), w.states, "m", 0); !stopped || err != nil {
