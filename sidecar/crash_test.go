@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -163,6 +165,58 @@ func TestDiskFull(t *testing.T) {
 		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("the error %q is not one line with %q", err, want)
 		}
+	}
+	if names := c.sections.names(); len(names) > 0 {
+		t.Errorf("left behind: %v", names)
+	}
+}
+
+// Called off while extracting, or while another process extracts, Fill returns
+// at once and leaves nothing.
+func TestCancelled(t *testing.T) {
+	r, s, _ := runtimeSidecar(t, 8<<20)
+	c := openCache(t, filepath.Join(t.TempDir(), "cache"))
+	ctx, cancel := context.WithCancel(t.Context())
+	e, err := c.Fill(ctx, r, s, func(done int64) {
+		if done > s.Size/2 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", e, err)
+	}
+	if names := c.sections.names(); len(names) > 0 {
+		t.Errorf("left behind: %v", names)
+	}
+
+	l, err := c.sections.lock(t.Context(), keyOf(&s).Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	waited := make(chan error)
+	go func() {
+		_, err := c.Fill(ctx, r, s, nil)
+		waited <- err
+	}()
+	cancel()
+	if err := <-waited; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	l.release()
+	if e, err = c.Fill(t.Context(), r, s, nil); err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+}
+
+// Where files cannot be kept as they must be, that is said instead of trying
+// for ever.
+func TestForgetfulFileSystem(t *testing.T) {
+	c := openCache(t, filepath.Join(t.TempDir(), "cache"))
+	_, err := c.sections.Fill(t.Context(), Key{Name: "x", Size: 5}, writeTo(t, 4))
+	if err == nil || !strings.Contains(err.Error(), "XDG_CACHE_HOME") {
+		t.Errorf("error %v", err)
 	}
 	if names := c.sections.names(); len(names) > 0 {
 		t.Errorf("left behind: %v", names)

@@ -199,6 +199,11 @@ func (s *Store) write(ctx context.Context, key Key, fill func(context.Context, *
 	if err := s.setTimes(temp, key); err != nil {
 		return fmt.Errorf("cache: %s: %w", f.Name(), err)
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || !key.matches(&st) {
+		// Without this, the entry would be made again and again.
+		return fmt.Errorf("cache: %s did not stay as it was made: its file system keeps no owners, modes or times, set XDG_CACHE_HOME to a directory on another one", f.Name())
+	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
