@@ -1,6 +1,7 @@
 // Notices writes the licences of every third-party module that our
-// executables link, as Go's own build information tells it: the text that the
-// licences ask to travel with the binaries.
+// executables link, as Go's own build information tells it, and of the other
+// files that a pack carries, at the versions that build.d/krun.pins names: the
+// text that the licences ask to travel with the binaries.
 //
 //	go run ./tools/notices -o THIRD_PARTY.txt cmd cmd/sentry
 //
@@ -9,6 +10,7 @@
 package main
 
 import (
+	"embed"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -34,15 +36,16 @@ type module struct {
 
 func main() {
 	out := flag.String("o", "", "write to this `file` instead of standard output")
+	pins := flag.String("pins", "build.d/krun.pins", "the `file` with the versions of what is fetched")
 	flag.Parse()
-	if err := run(*out, flag.Args()); err != nil {
+	if err := run(*out, *pins, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "notices:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out string, dirs []string) error {
-	text, err := generate(dirs)
+func run(out, pins string, dirs []string) error {
+	text, err := generate(pins, dirs)
 	if err != nil {
 		return err
 	}
@@ -53,8 +56,8 @@ func run(out string, dirs []string) error {
 	return os.WriteFile(out, []byte(text), 0o644)
 }
 
-// generate is the whole text, the same for the same go.mod files.
-func generate(dirs []string) (string, error) {
+// generate is the whole text, the same for the same go.mod files and pins.
+func generate(pins string, dirs []string) (string, error) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		return "", fmt.Errorf("find Go's own licence: %w", err)
@@ -82,7 +85,56 @@ func generate(dirs []string) (string, error) {
 			fmt.Fprintf(&texts, "\n%s\n%s: %s\n\n%s\n", strings.Repeat("=", 78), name, filepath.Base(file), strings.TrimSpace(string(text)))
 		}
 	}
-	return head + list.String() + texts.String(), nil
+	parts, err := otherParts(pins)
+	if err != nil {
+		return "", err
+	}
+	for _, file := range licenceFiles {
+		text, err := licenceTexts.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("read a licence: %w", err)
+		}
+		fmt.Fprintf(&texts, "\n%s\n%s\n\n%s\n", strings.Repeat("=", 78), filepath.Base(file), strings.TrimSpace(string(text)))
+	}
+	return head + list.String() + parts + texts.String(), nil
+}
+
+//go:embed parts.txt
+var partsText string
+
+//go:embed licenses
+var licenceTexts embed.FS
+
+// licenceFiles are the licences that partsText names and no module brings.
+var licenceFiles = []string{"licenses/GPL-2", "licenses/LGPL-2.1", "licenses/GPL-3"}
+
+var placeholder = regexp.MustCompile(`\{([^}]+)\}`)
+
+// otherParts is partsText with the versions that the file pins has for the
+// packages in braces.
+func otherParts(pins string) (string, error) {
+	text, err := os.ReadFile(pins)
+	if err != nil {
+		return "", fmt.Errorf("read the versions of what is fetched: %w", err)
+	}
+	versions := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 4 && f[0] != "#" {
+			versions[f[1]] = f[2]
+		}
+	}
+	var missing []string
+	parts := placeholder.ReplaceAllStringFunc(partsText, func(s string) string {
+		version, ok := versions[strings.Trim(s, "{}")]
+		if !ok {
+			missing = append(missing, s)
+		}
+		return version
+	})
+	if len(missing) > 0 {
+		return "", fmt.Errorf("%s has no version of %s", pins, strings.Join(missing, ", "))
+	}
+	return parts, nil
 }
 
 const head = `smolVM itself is under the Apache License 2.0, see LICENSE. Its executables
