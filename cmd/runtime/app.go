@@ -90,7 +90,7 @@ func (a *app) prepare(ctx context.Context, r launch.Request, stdio cli.Stdio) (*
 	bars := newBars(stdio.Err)
 	defer bars.done()
 	r.Progress = func(s manifest.Section) sidecar.Progress { return bars.section(s) }
-	host := launch.Host{Ladder: rungs, StateDir: state.DefaultPath()}
+	host := launch.Host{Ladder: rungs(), StateDir: state.DefaultPath()}
 	return host.Prepare(ctx, pack, r)
 }
 

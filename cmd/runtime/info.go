@@ -93,7 +93,7 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if r.Cache, err = sidecar.DefaultCacheDir(); err != nil {
 		return nil, err
 	}
-	for _, f := range rungs.Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
+	for _, f := range rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
 		level := levelReport{Isolation: f.Engine.Isolation(), Engine: f.Engine.Name(), Guarantee: ladder.Guarantee(f.Engine.Isolation())}
 		if f.Err != nil {
 			level.Problem = f.Err.Error()
@@ -102,7 +102,7 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 		}
 		r.Levels = append(r.Levels, level)
 	}
-	cfg, err := plan.Machine(m, plan.Options{}, r.Isolation)
+	cfg, err := plan.Machine(m, plan.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -25,11 +26,14 @@ import (
 	"github.com/smolvm/smolvm/sidecar"
 )
 
-// rungs are the engines of this program, highest isolation first.
-var rungs = ladder.Ladder{
-	{Engine: krun.New(cacheDir()), Parts: krun.Parts(), ProbeAlways: true},
-	{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
-}
+// rungs are the engines of this program, highest isolation first. An exec does
+// not need them.
+var rungs = sync.OnceValue(func() ladder.Ladder {
+	return ladder.Ladder{
+		{Engine: krun.New(cacheDir()), Parts: krun.Parts(), ProbeAlways: true},
+		{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
+	}
+})
 
 // cacheDir may be empty: then nothing is remembered there.
 func cacheDir() string {
@@ -39,7 +43,7 @@ func cacheDir() string {
 
 func main() {
 	if isolate.Entered() {
-		os.Exit(supervisor.Main(rungs.Engines()))
+		os.Exit(supervisor.Main(rungs().Engines()))
 	}
 	stdio := cli.OS()
 	os.Exit(cli.Report(front(context.Background(), os.Args, stdio), stdio))

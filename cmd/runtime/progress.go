@@ -35,7 +35,7 @@ func newBars(w io.Writer) *bars {
 // first bytes, so a cache that has everything shows nothing.
 func (b *bars) section(s manifest.Section) sidecar.Progress {
 	if b.out == nil {
-		return nil
+		return func(int64) {}
 	}
 	var bar *mpb.Bar
 	return func(done int64) {

@@ -89,7 +89,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions, req launch.Request, arg
 		if keeper, err = m.Ephemeral(); err != nil {
 			return nil, err
 		}
-		go rungs.Sweep() // after others, while ours boots
+		go rungs().Sweep() // after others, while ours boots
 		return keeper.Conn, nil
 	})
 	if keeper == nil {

@@ -66,7 +66,7 @@ func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) 
 		tried = m
 		return m.Daemon(dir, alive, listener)
 	}
-	rungs.Sweep()
+	rungs().Sweep()
 	status, already, err := daemon.Start(ctx, states, id, start)
 	for {
 		var unusable *runtime.UnusableError

@@ -59,6 +59,7 @@ func (a *app) tellStatus(ctx context.Context, name *flags.Name, asJSON bool, out
 	r.Status, err = daemon.Status(ctx, states, id)
 	switch {
 	case errors.Is(err, daemon.ErrStopped):
+		rungs().Sweep()
 		r.State, r.Ended = "stopped", daemon.Ended(states, id)
 	case err != nil:
 		return err

@@ -50,7 +50,7 @@ func (a *app) stopDaemon(ctx context.Context, name *flags.Name, grace time.Durat
 	if err != nil {
 		return err
 	}
-	rungs.Sweep()
+	rungs().Sweep()
 	if stopped {
 		fmt.Fprintln(stdio.Err, "smolvm: stopped")
 	} else {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -37,8 +38,8 @@ type Request struct {
 	Name string
 	// Refill extracts parts again that the cache has.
 	Refill bool
-	// Progress returns whom to tell about the extraction of a section; it may
-	// be called concurrently, and be nil.
+	// Progress returns whom to tell about the extraction of a section, never
+	// nil; it may be called concurrently, and be nil itself.
 	Progress func(manifest.Section) sidecar.Progress
 	// Dropped is told which higher rungs could not be used; it may be nil.
 	Dropped func([]ladder.Finding)
@@ -72,7 +73,7 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 		return nil, err
 	}
 	m := &Machine{engine: rung.Engine, scratch: filepath.Join(dir, "scratch")}
-	if m.Config, err = plan.Machine(p.Manifest, req.Options, rung.Engine.Isolation()); err != nil {
+	if m.Config, err = plan.Machine(p.Manifest, req.Options); err != nil {
 		return nil, err
 	}
 	m.Config.Isolation = req.Isolation
@@ -100,19 +101,30 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 		fill = cache.Refill
 	}
 	entries := make([]*sidecar.Entry, len(kinds))
+	var extracted atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	for i, kind := range kinds {
 		section, _ := p.Manifest.Section(kind, "")
 		group.Go(func() (err error) {
-			var progress sidecar.Progress
+			progress := sidecar.Progress(func(int64) {})
 			if req.Progress != nil {
 				progress = req.Progress(section)
 			}
-			entries[i], err = fill(ctx, p.Reader, section, progress)
+			entries[i], err = fill(ctx, p.Reader, section, func(done int64) {
+				extracted.Store(true)
+				progress(done)
+			})
 			return err
 		})
 	}
 	err = group.Wait()
+	if extracted.Load() {
+		_ = cache.Sweep() // after extractions of other packs that were killed
+	}
+	// What the supervisor executes stays in the cache, too.
+	if self, leaseErr := sidecar.LeaseSelf(); leaseErr == nil {
+		m.entries = append(m.entries, self)
+	}
 	m.Config.Parts = make(map[string]string, len(kinds))
 	for i, e := range entries {
 		if e != nil {

@@ -25,13 +25,8 @@ import (
 const DefaultMemoryMiB = 2048
 
 // DefaultStorageMiB limits what a machine may write to its root file system
-// when nobody says otherwise: a sandbox keeps that in its memory.
-func DefaultStorageMiB(isolation string, memoryMiB int64) int64 {
-	if isolation == machine.IsolationSandbox {
-		return memoryMiB * 3 / 4
-	}
-	return 10 << 10
-}
+// when nobody says otherwise.
+const DefaultStorageMiB = 10 << 10
 
 // Options are a runner's wishes. Zero values are none.
 type Options struct {
@@ -55,10 +50,10 @@ type Process struct {
 	Entrypoint *[]string
 }
 
-// Machine plans a machine for a pack at an isolation level. ID, Name, Pack, Parts and Isolation are
+// Machine plans a machine for a pack. ID, Name, Pack, Parts and Isolation are
 // the caller's to fill in. Limits that the packer wished for but this host
 // cannot give are lowered; a runner's are errors.
-func Machine(m *manifest.Manifest, o Options, isolation string) (machine.Config, error) {
+func Machine(m *manifest.Manifest, o Options) (machine.Config, error) {
 	cfg := machine.Config{
 		SchemaVersion: machine.SchemaVersion,
 		Hostname:      o.Hostname,
@@ -69,10 +64,10 @@ func Machine(m *manifest.Manifest, o Options, isolation string) (machine.Config,
 	for _, labels := range []map[string]string{m.Image.Config.Labels, m.Defaults.Labels, o.Labels} {
 		maps.Copy(cfg.Labels, labels)
 	}
-	return cfg, limits(&cfg, &m.Defaults, o, isolation)
+	return cfg, limits(&cfg, &m.Defaults, o)
 }
 
-func limits(cfg *machine.Config, d *manifest.Defaults, o Options, isolation string) error {
+func limits(cfg *machine.Config, d *manifest.Defaults, o Options) error {
 	cpus := runtime.NumCPU()
 	if o.CPUs > cpus {
 		return fmt.Errorf("--cpus %d is more than this host has: 1 to %d", o.CPUs, cpus)
@@ -83,7 +78,7 @@ func limits(cfg *machine.Config, d *manifest.Defaults, o Options, isolation stri
 		return fmt.Errorf("--mem %dM is more than this host has: %dM to %dM", o.MemoryMiB, machine.MinMemoryMiB, memory)
 	}
 	cfg.MemoryMiB = min(memory, first(o.MemoryMiB, d.MemoryMiB, min(DefaultMemoryMiB, memory/2)))
-	cfg.StorageMiB = first(o.StorageMiB, d.StorageMiB, DefaultStorageMiB(isolation, cfg.MemoryMiB))
+	cfg.StorageMiB = first(o.StorageMiB, d.StorageMiB, DefaultStorageMiB)
 	return nil
 }
 

@@ -42,7 +42,7 @@ func TestProcess(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &manifest.Manifest{Image: manifest.Image{Config: image}, Defaults: c.defaults}
-			cfg, err := Machine(m, Options{Process: c.options}, machine.IsolationSandbox)
+			cfg, err := Machine(m, Options{Process: c.options})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestProcess(t *testing.T) {
 }
 
 func TestNoCommand(t *testing.T) {
-	cfg, err := Machine(&manifest.Manifest{}, Options{}, machine.IsolationSandbox)
+	cfg, err := Machine(&manifest.Manifest{}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,17 +75,17 @@ func TestNoCommand(t *testing.T) {
 // packer's is lowered.
 func TestLimits(t *testing.T) {
 	big := manifest.Defaults{CPUs: 512, MemoryMiB: machine.MaxMemoryMiB}
-	cfg, err := Machine(&manifest.Manifest{Defaults: big}, Options{}, machine.IsolationVM)
+	cfg, err := Machine(&manifest.Manifest{Defaults: big}, Options{})
 	if err != nil || cfg.CPUs != runtime.NumCPU() || cfg.MemoryMiB != hostMemoryMiB() {
 		t.Errorf("got %d CPUs, %d MiB, %v", cfg.CPUs, cfg.MemoryMiB, err)
 	}
 	for _, o := range []Options{{CPUs: 512}, {MemoryMiB: machine.MaxMemoryMiB}} {
-		if _, err := Machine(&manifest.Manifest{}, o, machine.IsolationVM); err == nil || !strings.Contains(err.Error(), " to ") {
+		if _, err := Machine(&manifest.Manifest{}, o); err == nil || !strings.Contains(err.Error(), " to ") {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
 	o := Options{CPUs: 1, MemoryMiB: 100, StorageMiB: 50}
-	if cfg, err := Machine(&manifest.Manifest{Defaults: big}, o, machine.IsolationVM); err != nil || cfg.CPUs != 1 || cfg.MemoryMiB != 100 || cfg.StorageMiB != 50 {
+	if cfg, err := Machine(&manifest.Manifest{Defaults: big}, o); err != nil || cfg.CPUs != 1 || cfg.MemoryMiB != 100 || cfg.StorageMiB != 50 {
 		t.Errorf("got %+v, %v", cfg, err)
 	}
 }

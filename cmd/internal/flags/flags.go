@@ -33,7 +33,7 @@ func (m *Machine) Register(f *pflag.FlagSet) {
 	m.set = f
 	f.IntVar(&m.cpus, "cpus", 0, "how many CPUs the machine has (default: the pack's wish, else all)")
 	f.StringVarP(&m.memory, "mem", "m", "", "`SIZE` of its memory, like 512M or 2G (default: the pack's wish, else 2G)")
-	f.StringVar(&m.storage, "storage", "", "`SIZE` that it may write to its root file system (default: the pack's wish, else 10G, or 3/4 of a sandbox's memory)")
+	f.StringVar(&m.storage, "storage", "", "`SIZE` that it may write to its root file system (default: the pack's wish, else 10G)")
 	f.StringArrayVarP(&m.volumes, "volume", "v", nil, "mount `HOST:GUEST[:ro]`, a directory or a file of the host")
 	f.StringVar(&m.hostname, "hostname", "", "host `NAME` in the machine")
 	f.StringArrayVar(&m.labels, "label", nil, "label the machine with `KEY=VALUE`")
