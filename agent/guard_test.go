@@ -11,10 +11,11 @@ import (
 func TestDefectCostsOneRequest(t *testing.T) {
 	host, guest := net.Pipe()
 	defer host.Close()
-	a := new(Agent) // with nothing made, a shutdown panics
+	a := &Agent{booted: make(chan struct{})}
+	close(a.booted) // and no runner: an exec panics
 	ended := make(chan struct{})
 	go func() { a.serve(guest); close(ended) }()
-	if err := wire.SendHeader(host, &wire.Header{Op: wire.OpShutdown, Shutdown: &wire.Shutdown{}}); err != nil {
+	if err := wire.SendHeader(host, &wire.Header{Op: wire.OpExec, Exec: &wire.Exec{Argv: []string{"true"}}}); err != nil {
 		t.Fatal(err)
 	}
 	ft, payload, err := wire.NewReader(host).Next()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/iotest"
 )
@@ -103,6 +104,38 @@ func TestEveryTypeCarriesItsLimitAndNoMore(t *testing.T) {
 		}
 		if err := WriteFrame(io.Discard, ft, append(payload, 0)); err == nil {
 			t.Errorf("type %d: %d bytes were written", ft, limit+1)
+		}
+	}
+}
+
+// The example of PROTOCOL.md is what these frames look like.
+func TestExampleOfTheDocument(t *testing.T) {
+	doc, err := os.ReadFile("../PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var client, agent bytes.Buffer
+	err = errors.Join(
+		SendHeader(&client, &Header{Op: OpExec, Exec: &Exec{Argv: []string{"sh", "-c", "printf hi; exit 3"}}}),
+		WriteMessage(&agent, FrameStarted, &Started{PID: 2}),
+		WriteFrame(&agent, FrameStdout, []byte("hi")),
+		WriteFrame(&agent, FrameEnd, nil),
+		WriteMessage(&agent, FrameExit, &Exit{Code: 3}),
+		WriteFrame(&client, FrameAck, nil),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mark, stream := range map[string][]byte{">": client.Bytes(), "<": agent.Bytes()} {
+		var want []byte
+		for line := range strings.Lines(string(doc)) {
+			if f := strings.SplitN(strings.TrimSpace(line), " ", 4); f[0] == mark && len(f) > 2 {
+				want = append(want, unhex(t, f[1]+f[2])...)
+				want = append(want, strings.Join(f[3:], "")...)
+			}
+		}
+		if !bytes.Equal(stream, want) {
+			t.Errorf("%s the document has\n%q\nthe code sends\n%q", mark, want, stream)
 		}
 	}
 }
