@@ -52,13 +52,19 @@ func (b *builder) flatten(ctx context.Context, w *sidecar.Writer) (manifest.Sect
 		return manifest.Section{}, err
 	}
 	defer f.Close()
-	stats, err := b.merge(ctx, f)
+	a, err := newAhead(f, b.opts.Level)
+	if err != nil {
+		return manifest.Section{}, err
+	}
+	defer a.close()
+	stats, err := b.merge(ctx, f, a.grown)
 	if err != nil {
 		return manifest.Section{}, err
 	}
 	for _, n := range stats.Notes {
 		b.opts.Note(n)
 	}
+	a.wait()
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return manifest.Section{}, fmt.Errorf("reading the flattened image: %w", err)
 	}
@@ -68,6 +74,7 @@ func (b *builder) flatten(ctx context.Context, w *sidecar.Writer) (manifest.Sect
 	s, err := w.Add(ctx, sidecar.Spec{
 		Kind: manifest.KindRootfs, Encoding: manifest.EncodingZstd, Level: b.opts.Level, FrameSize: frameSize,
 		Progress: func(n int64) { b.opts.Progress.Step(StepCompress, n, stats.Size) },
+		Ready:    a.take,
 	}, f)
 	if err != nil {
 		return manifest.Section{}, fmt.Errorf("compressing the root file system: %w", err)
@@ -75,10 +82,19 @@ func (b *builder) flatten(ctx context.Context, w *sidecar.Writer) (manifest.Sect
 	return s, nil
 }
 
-func (b *builder) merge(ctx context.Context, f *os.File) (flatten.Stats, error) {
+// merge flattens the image into f. grown hears of it now and then, when there
+// is more of it.
+func (b *builder) merge(ctx context.Context, f *os.File, grown func()) (flatten.Stats, error) {
+	told := int64(0)
 	opts := flatten.Options{
-		Built:    b.opts.Created,
-		Progress: func(done int64) { b.opts.Progress.Step(StepFlatten, done, 0) },
+		Built: b.opts.Created,
+		Progress: func(done int64) {
+			b.opts.Progress.Step(StepFlatten, done, 0)
+			if done-told >= frameSize/8 {
+				told = done
+				grown()
+			}
+		},
 	}
 	if b.img.Dir != "" {
 		return flatten.FromDir(ctx, b.img.Dir, f, opts)
