@@ -86,13 +86,15 @@ func TestFinds(t *testing.T) {
 // TestMain lets this program stand in for the runtime, too.
 func TestMain(m *testing.M) {
 	if os.Getenv("STUB_TEST_ARGS") != "" {
-		fmt.Printf("%q\n", os.Args)
+		env, err := os.ReadFile("/proc/self/environ") // os.Environ has no duplicates
+		fmt.Printf("%q %d %v\n", os.Args, strings.Count(string(env), Variable+"="), err)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// R1: the runtime gets the arguments as they were, the name included.
+// R1: the runtime gets the arguments as they were, the name included, and is
+// told once where the sidecar is.
 func TestArguments(t *testing.T) {
 	b := newBench(t)
 	self, err := os.ReadFile("/proc/self/exe")
@@ -100,9 +102,9 @@ func TestArguments(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.pack(t, "app/my-app.smolmachine", runtime.GOARCH, string(self))
-	b.env = append(b.env, "STUB_TEST_ARGS=1")
+	b.env = append(b.env, "STUB_TEST_ARGS=1", "SMOLMACHINE="+b.path("app/my-app.smolmachine"))
 	out, errs, _ := b.run(t, "./app/my-app", "", "a b", "c\nd", "\xff", "--force-extract", "-x")
-	if want := `["./app/my-app" "" "a b" "c\nd" "\xff" "--force-extract" "-x"]` + "\n"; out != want {
+	if want := `["./app/my-app" "" "a b" "c\nd" "\xff" "--force-extract" "-x"] 1 <nil>` + "\n"; out != want {
 		t.Errorf("got %q (%s), want %q", out, errs, want)
 	}
 }
