@@ -112,22 +112,22 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 
 func (r *infoReport) print(out io.Writer) {
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(out, "%-11s "+format+"\n", append([]any{name + ":"}, args...)...)
+		fmt.Fprintf(out, "%-11s "+format+"\n", append([]any{name}, args...)...)
 	}
-	line("Pack", "%s (%.1f MiB)", r.Sidecar, mib(r.Size))
-	line("Digest", "%s", r.Digest)
+	line("Pack:", "%s (%.1f MiB)", r.Sidecar, mib(r.Size))
+	line("Digest:", "%s", r.Digest)
 	if r.Image.Reference != "" {
-		line("Image", "%s", r.Image.Reference)
+		line("Image:", "%s", r.Image.Reference)
 	}
 	if r.Image.Digest != "" {
 		line("", "%s", r.Image.Digest)
 	}
-	line("Contents", "%.1f MiB, %s/%s", mib(r.ImageSize), r.Platform.OS, r.Platform.Architecture)
-	line("Machine", "%d CPUs, %d MiB memory, %d MiB storage", r.CPUs, r.MemoryMiB, r.StorageMiB)
+	line("Contents:", "%.1f MiB, %s/%s", mib(r.ImageSize), r.Platform.OS, r.Platform.Architecture)
+	line("Machine:", "%d CPUs, %d MiB memory, %d MiB storage", r.CPUs, r.MemoryMiB, r.StorageMiB)
 	if r.Isolation == "" {
-		line("Isolation", "none is possible here")
+		line("Isolation:", "none is possible here")
 	} else {
-		line("Isolation", "%s (%s)", r.Isolation, ladder.Guarantee(r.Isolation))
+		line("Isolation:", "%s (%s)", r.Isolation, ladder.Guarantee(r.Isolation))
 	}
 	for _, l := range r.Levels {
 		if l.Problem != "" {
@@ -137,9 +137,9 @@ func (r *infoReport) print(out io.Writer) {
 	if r.Floor != "" {
 		line("", "this pack demands at least %s", r.Floor)
 	}
-	line("Cache", "%s", r.Cache)
-	line("State", "%s", r.State)
-	line("Version", "smolvm %s", r.Version)
+	line("Cache:", "%s", r.Cache)
+	line("State:", "%s", r.State)
+	line("Version:", "smolvm %s", r.Version)
 }
 
 func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -132,6 +133,8 @@ func (k *keeper) daemon(engine runtime.Engine, link *os.File) error {
 	}
 	_ = k.say.Encode(&report{Status: k.status()})
 	link.Close()
+	// An idle daemon keeps no memory that only its start needed.
+	debug.FreeOSMemory()
 	k.serve(listener)
 	if err := k.machine.Clear(); err != nil {
 		return err
