@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,6 +36,7 @@ func TestExitStatus(t *testing.T) { // R1
 		"unknown user":               {req: wire.Exec{Argv: []string{"true"}, User: "nobody-here"}, code: wire.CodeBadRequest},
 		"unknown group":              {req: wire.Exec{Argv: []string{"true"}, User: "0:nobody-here"}, code: wire.CodeBadRequest},
 		"working directory a file":   {req: wire.Exec{Argv: []string{"true"}, WorkingDir: "/etc/passwd"}, code: wire.CodeBadRequest},
+		"working directory closed":   {req: wire.Exec{Argv: []string{"true"}, WorkingDir: "/secret", User: "alice"}, code: wire.CodeNotExecutable},
 		"argument list far too long": {req: wire.Exec{Argv: []string{"true", strings.Repeat("x", 3<<20)}}, code: wire.CodeNotExecutable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,6 +135,30 @@ func TestPermissions(t *testing.T) {
 	}
 	if got := g.begin(t, wire.Exec{Argv: []string{"mount", "-t", "tmpfs", "x", "/tmp"}}).wait(); got.Code == 0 {
 		t.Error("a command could mount")
+	}
+}
+
+// R7: setuid programs of the image give their owner's rights, as in docker.
+func TestSetuid(t *testing.T) {
+	image := t.TempDir()
+	if err := buildImage(image); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(image, "etc/passwd"), []byte("root::0:0:root:/:/bin/sh\nalice:x:1000:1000::/:/bin/sh\n"), 0o644),
+		os.Remove(filepath.Join(image, "bin/su")),
+		os.Rename(filepath.Join(image, "bin/busybox"), filepath.Join(image, "bin/su")),
+		os.Symlink("su", filepath.Join(image, "bin/busybox")),
+		os.Chmod(filepath.Join(image, "bin/su"), 0o755|os.ModeSetuid),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := startWith(t, setup{image: image, boot: defaultBoot()})
+	c := g.begin(t, wire.Exec{Argv: []string{"su", "-c", "id -u; grep CapEff /proc/self/status", "root"}, User: "alice"})
+	if e := c.wait(); e.Code != 0 || c.stdout.String() != "0\nCapEff:\t00000000a80425fb\n" {
+		t.Errorf("%+v %q %q", e, c.stdout.String(), c.stderr.String())
 	}
 }
 

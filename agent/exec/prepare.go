@@ -34,7 +34,7 @@ func prepare(req *wire.Exec) (*command, error) {
 		return nil, refuse(wire.CodeBadRequest, "%v", err)
 	}
 	c := &command{argv: req.Argv, user: user, env: environment(req, user)}
-	if c.dir, err = workingDir(req.WorkingDir); err != nil {
+	if c.dir, err = workingDir(req.WorkingDir, user); err != nil {
 		return nil, err
 	}
 	c.path, err = c.find(req.Argv[0])
@@ -72,13 +72,17 @@ func environment(req *wire.Exec, user *account.User) []string {
 }
 
 // workingDir makes the directory if it is missing, as docker does.
-func workingDir(dir string) (string, error) {
+func workingDir(dir string, user *account.User) (string, error) {
 	if dir == "" {
 		return "/", nil
 	}
 	dir = filepath.Join("/", dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", refuse(wire.CodeBadRequest, "working directory %s: %v", dir, errors.Unwrap(err))
+	}
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) == nil && !user.May(&st) {
+		return "", refuse(wire.CodeNotExecutable, "working directory %s: the user may not enter it", dir)
 	}
 	return dir, nil
 }
