@@ -71,7 +71,9 @@ type Raw struct {
 	file  *os.File
 	saved *term.State
 	jobs  chan os.Signal
-	once  sync.Once
+
+	mu   sync.Mutex
+	over bool // restored for good
 }
 
 // MakeRaw puts f into raw mode until Restore. A stop from outside
@@ -95,16 +97,29 @@ func (r *Raw) jobControl() {
 			_ = term.Restore(int(r.file.Fd()), r.saved)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		case syscall.SIGCONT:
-			_, _ = term.MakeRaw(int(r.file.Fd()))
+			r.again()
 		}
 	}
 }
 
 // Restore puts the terminal back as it was; more than once does no harm.
 func (r *Raw) Restore() {
-	r.once.Do(func() {
-		signal.Stop(r.jobs)
-		close(r.jobs)
-		_ = term.Restore(int(r.file.Fd()), r.saved)
-	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return
+	}
+	r.over = true
+	signal.Stop(r.jobs)
+	close(r.jobs)
+	_ = term.Restore(int(r.file.Fd()), r.saved)
+}
+
+// again makes the terminal raw after a stop, unless it is over meanwhile.
+func (r *Raw) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		_, _ = term.MakeRaw(int(r.file.Fd()))
+	}
 }
