@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/yamux"
@@ -79,4 +80,35 @@ func TestGuestCannotOpenStreams(t *testing.T) {
 		}
 		s.Close()
 	}
+}
+
+// S3: a ping ends the session instead of costing the host a goroutine; the
+// bytes of a ping within a body are none.
+func TestPingsEndTheSession(t *testing.T) {
+	ping := []byte{0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9}
+	data := func(body []byte) []byte { // a message for a stream that nobody opened
+		return append([]byte{0, 0, 0, 0, 0, 0, 0, 99, 0, 0, 0, byte(len(body))}, body...)
+	}
+	a, b := net.Pipe()
+	defer b.Close()
+	host, err := Client(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	go func() { _, _ = io.Copy(io.Discard, b) }()
+	for range 100 {
+		if _, err := b.Write(data(slices.Concat(ping, ping[:7]))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if host.IsClosed() {
+		t.Fatal("a body was taken for a ping")
+	}
+	for _, c := range ping { // byte by byte
+		if _, err := b.Write([]byte{c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-host.CloseChan()
 }
