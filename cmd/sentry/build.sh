@@ -3,9 +3,9 @@
 #
 #   cmd/sentry/build.sh OUT      writes OUT; VERSION and GOARCH come from the environment
 #
-# The module cache is read-only and shared, so the patched copy of gVisor lives
-# in build/, named after its version and its patches: a change of either makes
-# a new copy, and nothing is copied or compiled twice.
+# The module cache is read-only and shared, so a patched copy of gVisor lives in
+# build/. It is made again when its version or a patch changes. That the build
+# takes it from there is this machine's business and stays out of go.mod.
 set -eu
 
 out=${1:?usage: cmd/sentry/build.sh OUT}
@@ -21,33 +21,29 @@ if [ -z "${SENTRY_LOCKED:-}" ]; then
 	SENTRY_LOCKED=1 exec flock "$build/sentry.lock" "$here/build.sh" "$out"
 fi
 
-# use makes the build take gVisor from a directory. That is this machine's
-# business, so it stays out of go.mod.
-use() {
-	cp go.mod "$build/sentry.mod"
-	cp go.sum "$build/sentry.sum"
-	go mod edit -replace "$module=$1" "$build/sentry.mod"
-}
-
+# The compiler's cache knows a package by its directory, so that stays the same
+# when a patch changes, and only what the patch touches is compiled again.
+tree=$build/gvisor
 pinned=$(go list -m -f '{{.Version}}' "$module")
-patches=$(cat patches/*.patch precompile/*.go | sha256sum | cut -c1-12)
-tree=$build/gvisor-$pinned-$patches
+wanted="$pinned $(cat patches/*.patch precompile/*.go | sha256sum)"
 
-if [ ! -d "$tree" ]; then
-	rm -rf "$build"/gvisor-*
+cp go.mod "$build/sentry.mod"
+cp go.sum "$build/sentry.sum"
+go mod edit -replace "$module=../../build/gvisor" "$build/sentry.mod"
+
+if [ "$(cat "$build/gvisor.is" 2>/dev/null)" != "$wanted" ]; then
+	rm -rf "$build/gvisor.is" "$tree"
 	original=$(go mod download -json "$module" | sed -n 's/^.*"Dir": "\(.*\)",*$/\1/p')
-	cp -r "$original" "$tree.new"
-	chmod -R u+w "$tree.new"
+	cp -r "$original" "$tree"
+	chmod -R u+w "$tree"
 	# git apply works on any directory, but believes that it is inside the
 	# repository around it unless told where to stop looking.
-	(cd "$tree.new" && GIT_CEILING_DIRECTORIES=$build git apply --whitespace=nowarn "$here"/patches/*.patch)
-	use "../../build/${tree##*/}.new"
+	(cd "$tree" && GIT_CEILING_DIRECTORIES=$build git apply --whitespace=nowarn "$here"/patches/*.patch)
 	# With the flags of the build below, so that nothing is compiled twice.
-	CGO_ENABLED=0 GOARCH='' go run -modfile "$build/sentry.mod" -trimpath -buildvcs=false ./precompile >"$tree.new/programs"
-	mv "$tree.new/programs" "$tree.new/runsc/boot/filter/programs.go"
-	mv "$tree.new" "$tree"
+	CGO_ENABLED=0 GOARCH='' go run -modfile "$build/sentry.mod" -trimpath -buildvcs=false ./precompile >"$tree/programs"
+	mv "$tree/programs" "$tree/runsc/boot/filter/programs.go"
+	printf '%s\n' "$wanted" >"$build/gvisor.is"
 fi
-use "../../build/${tree##*/}"
 
 mkdir -p "$(dirname "$out")"
 CGO_ENABLED=0 go build -modfile "$build/sentry.mod" -trimpath -buildvcs=false \

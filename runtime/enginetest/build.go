@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // blockSize is EROFS's. An executable of whole blocks has no tail that
@@ -59,7 +62,31 @@ func BuildRootfs(t testing.TB, dir string) string {
 	if err := os.Chown(filepath.Join(tree, "home/user"), 1000, 1000); err != nil {
 		t.Fatal(err)
 	}
+	special(t, filepath.Join(tree, "special"))
 	return mkfs(t, tree, filepath.Join(dir, "rootfs.erofs"))
+}
+
+// special fills dir with what only some images carry.
+func special(t testing.TB, dir string) {
+	t.Helper()
+	mkdir(t, dir)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	write(t, at("xattrs"), []byte("contents\n"), 0o644)
+	write(t, at("suid"), []byte("x"), 0o644)
+	err := errors.Join(
+		unix.Setxattr(at("xattrs"), "user.test", []byte("value"), 0),
+		unix.Setxattr(at("xattrs"), "trusted.test", []byte("secret"), 0),
+		unix.Setxattr(dir, "user.dir", []byte("of a directory"), 0),
+		unix.Mknod(at("fifo"), unix.S_IFIFO|0o666, 0),
+		unix.Mknod(at("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))),
+		unix.Mknod(at("disk"), unix.S_IFBLK|0o600, int(unix.Mkdev(259, 70000))),
+		os.Chown(at("suid"), 70000, 80000),
+		os.Chmod(at("suid"), 0o755|os.ModeSetuid|os.ModeSetgid),
+		os.Link(at("xattrs"), at("link")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func mkfs(t testing.TB, tree, image string) string {

@@ -41,6 +41,7 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"R1/start answers", s.startAnswers},
 		{"R1/statuses", s.statuses},
 		{"R2 R3/streams", s.streams},
+		{"P8/what an image carries", s.image},
 		{"R7/writable root", s.writableRoot},
 		{"R7/full disk", s.fullDisk},
 		{"R8/more disk than memory", s.muchDisk},

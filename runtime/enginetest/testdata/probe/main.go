@@ -1,5 +1,5 @@
-// Command probe does in the guest what busybox cannot: dial, listen, and use
-// up memory.
+// Command probe does in the guest what busybox cannot: dial, listen, read
+// extended attributes and use up memory.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -20,7 +21,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: probe dial NETWORK ADDRESS | echo ADDRESS | eat MIB")
+		return fmt.Errorf("usage: probe dial NETWORK ADDRESS | echo ADDRESS | eat MIB | xattr FILE NAME")
 	}
 	switch args[0] {
 	case "dial":
@@ -31,6 +32,13 @@ func run(args []string) error {
 		return err
 	case "echo":
 		return echo(args[1])
+	case "xattr":
+		value := make([]byte, 256)
+		n, err := syscall.Getxattr(args[1], args[2], value)
+		if err == nil {
+			fmt.Printf("%q", value[:n])
+		}
+		return err
 	case "eat":
 		mib, err := strconv.Atoi(args[1])
 		if err != nil {
