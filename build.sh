@@ -109,12 +109,15 @@ cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]
   fuzz "${1:-10m}"
 }
 
-cmd_bench() { # measure, and print the table that BENCHMARKS.md holds
+cmd_bench() { # measure, print the table, and put it into BENCHMARKS.md
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}"
   cmd_build
   make_images
   make_bench_images
-  go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" "$@"
+  go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" "$@" | tee build/bench.md
+  sed '/^<!-- measured/q' BENCHMARKS.md >build/BENCHMARKS.md
+  cat build/bench.md >>build/BENCHMARKS.md
+  mv build/BENCHMARKS.md BENCHMARKS.md
 }
 
 cmd_notices() { # write THIRD_PARTY.txt anew from what the parts link
