@@ -61,22 +61,22 @@ func (s *suite) streams(t *testing.T) {
 
 func (s *suite) image(t *testing.T) {
 	m := s.start(t, nil)
-	for script, want := range map[string]string{
-		"cat /special/xattrs":                               "contents",
-		"stat -c '%h' /special/link":                        "2",
-		"stat -c '%a %u %g' /special/suid":                  "6755 70000 80000",
-		"stat -c '%F %t %T' /special/null":                  "character special file 1 3",
-		"stat -c '%F %t %T' /special/disk":                  "block special file 103 11170",
-		"stat -c '%F' /special/fifo":                        "fifo",
-		"probe xattr /special/xattrs user.test":             `"value"`,
-		"probe xattr /special user.dir":                     `"of a directory"`,
-		"ls -a /special | tr '\\n' ' '":                     ". .. disk fifo link null suid xattrs",
-		"(echo through >/special/fifo & cat /special/fifo)": "through",
+	for _, c := range []struct{ script, want string }{
+		{"cat /special/xattrs", "contents"},
+		{"stat -c '%h' /special/link", "2"},
+		{"stat -c '%a %u %g' /special/suid", "6755 70000 80000"},
+		{"stat -c '%F %t %T' /special/null", "character special file 1 3"},
+		{"stat -c '%F %t %T' /special/disk", "block special file 103 11170"},
+		{"stat -c '%F' /special/fifo", "fifo"},
+		{"probe xattr /special/xattrs user.test", `"value"`},
+		{"probe xattr /special user.dir", `"of a directory"`},
+		{"ls -a /special | tr '\\n' ' '", ". .. disk fifo link null suid xattrs"},
+		{"(echo through >/special/fifo & cat /special/fifo)", "through"},
 		// A change copies the file to the writable layer, with all it has.
-		"echo more >>/special/xattrs && probe xattr /special/xattrs user.test && cat /special/xattrs": "\"value\"contents\nmore",
+		{"echo more >>/special/xattrs && probe xattr /special/xattrs user.test && cat /special/xattrs", "\"value\"contents\nmore"},
 	} {
-		if got := m.sh(script); got != want {
-			t.Errorf("%s: %q, want %q", script, got, want)
+		if got := m.sh(c.script); got != c.want {
+			t.Errorf("%s: %q, want %q", c.script, got, c.want)
 		}
 	}
 	m.fails("probe xattr /special/xattrs user.none")
