@@ -54,9 +54,13 @@ cmd_build() { # build everything into dist/
   cmd/sentry/build.sh "$BIN/sentry"
   krun_parts
   go_binary "$BIN/vmm" ./cmd/vmm
+  krun_notices >"$KRUN/NOTICES.txt"
   say "build: the parts that every pack carries"
-  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" \
-    -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf"
+  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices "$KRUN/NOTICES.txt" -o "$DIST/parts.smolmachine" \
+    -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf" \
+    -component libkrun="$KRUN_LIBKRUN,Apache-2.0" -component "Linux=$KRUN_LINUX,GPL-2.0-only" \
+    -component "glibc=$(krun_version libc6),LGPL-2.1-or-later" -component "libgcc=$(krun_version libgcc-s1),GPL-3.0-or-later WITH GCC-exception-3.1" \
+    -component "libcap-ng=$(krun_version libcap-ng0),LGPL-2.1-or-later"
   go_binary "$DIST/smolvm" ./cmd/smolvm
   ls -l "$DIST"
 }
@@ -102,6 +106,13 @@ cmd_lab() { # run a command in a nested machine whose /dev/kvm works: ./build.sh
   need "${DEPS_BUILD[@]}" "${DEPS_LAB[@]}"
   [[ -e $KRUN_PARTS/kernel.elf ]] || krun_parts
   lab "$@"
+}
+
+cmd_benchkrun() { # measure the krun engine in the lab: ./build.sh benchkrun [ROUNDS]
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}"
+  cmd_build
+  make_images
+  krun_bench "${1:-5}"
 }
 
 cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]

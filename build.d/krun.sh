@@ -11,6 +11,8 @@
 KRUN=${TOP:?}/build/krun
 KRUN_PARTS=$KRUN/parts
 KRUN_PINS=$TOP/build.d/krun.pins
+KRUN_LIBKRUN=1.17.4 # in the npm package that is pinned
+KRUN_LINUX=6.12.109 # in the libkrunfw 5.6.1 of the npm package that is pinned
 
 # krun_pins KIND: the lines of that kind, without it.
 krun_pins() { sed -n "s/^$1 //p" "$KRUN_PINS"; }
@@ -112,6 +114,42 @@ krun_unpack() {
   [ -e "$3" ] || { tar -xzOf "$(krun_file npm "$1")" "$2" >"$3.tmp" && mv "$3.tmp" "$3"; }
 }
 
+# krun_version PACKAGE: the pinned version of a Debian package.
+krun_version() { krun_pins deb | sed -n "s/^$1 \\([^ ]*\\) .*/\\1/p"; }
+
+# krun_notices: the licences of all parts, with the offer that the kernel's
+# licence asks for.
+krun_notices() {
+  local pkg rule='================================================================================'
+  cat THIRD_PARTY.txt
+  cat <<OFFER
+
+$rule
+The guest kernel: Linux $KRUN_LINUX, GPL-2.0-only
+
+The kernel in this pack is Linux $KRUN_LINUX with the patches and the
+configuration of libkrunfw 5.6.1, as the npm package
+@superradcompany/microsandbox-linux-x64-gnu 0.7.2 distributes it, unmodified
+but for the ELF headers before it. Its complete corresponding source is the
+kernel's release of that version at kernel.org and the libkrunfw repository of
+the containers organization on GitHub at the tag v5.6.1. For three years from
+the day you received this pack, its makers will give anyone who asks a
+machine-readable copy of that source for no more than the cost of doing so.
+
+OFFER
+  cat /usr/share/common-licenses/GPL-2
+  printf '\n%s\nlibkrun %s, Apache-2.0\n\n' "$rule" "$KRUN_LIBKRUN"
+  tar -xzOf "$(krun_file npm @earendil-works/gondolin-krun-runner-linux-x64)" package/LICENSE
+  for pkg in libc6 libgcc-s1 libcap-ng0; do
+    printf '\n%s\n%s %s, as Debian distributes it; its source is the Debian source package\nof this version.\n\n' "$rule" "$pkg" "$(krun_version "$pkg")"
+    # libgcc's is a link to gcc's base package, whose text says what follows.
+    dpkg-deb --fsys-tarfile "$(krun_file deb "$pkg")" | tar -xO --wildcards "./usr/share/doc/*/copyright" 2>/dev/null ||
+      echo "GPL-3.0-or-later with the GCC Runtime Library Exception 3.1, which lets programs link it under any terms."
+  done
+  printf '\n%s\n' "$rule"
+  cat /usr/share/common-licenses/LGPL-2.1 /usr/share/common-licenses/GPL-3
+}
+
 krun_parts() {
   local kind rest fw=${SMOLVM_KERNEL:-$KRUN/libkrunfw.so.5}
   mkdir -p "$KRUN_PARTS"
@@ -137,23 +175,53 @@ lab() {
   nice -n 5 "$KRUN/lab" -kernel "$KRUN_PARTS/kernel.elf"
 }
 
-# krun_tests: every test that needs KVM, each group in a fresh nested machine,
-# as root and as nobody; two machines at a time.
-krun_tests() {
-  local pkg name binaries=()
-  say "test: virtual machines, in the lab"
+# krun_lab_binary PACKAGE: builds its lab tests and prints the executable's path.
+krun_lab_binary() {
+  local out
+  out=$KRUN/$(printf '%s' "$1" | tr / -).test
+  CGO_ENABLED=0 go test -tags lab -c -o "$out" "./$1" && echo "$out"
+}
+
+# krun_lab_ready: everything that lab tests take from the host.
+krun_lab_ready() {
   cp "$BIN/agent" "$BIN/vmm" "$KRUN_PARTS/"
-  for pkg in runtime/krun/kvm runtime/krun test/lab; do
-    name=$KRUN/$(printf '%s' "$pkg" | tr / -).test
-    CGO_ENABLED=0 go test -tags lab -c -o "$name" "./$pkg"
-    binaries+=("$name")
-  done
-  export SMOLVM_KRUN_PARTS=$KRUN_PARTS SMOLVM_TEST_KVM=works
   CGO_ENABLED=0 go build -trimpath -o "$KRUN/lab" ./tools/lab
-  for name in "${binaries[@]}"; do
-    for test in $("$name" -test.list . | grep '^Test'); do
-      printf '%s\0%s\0%s\0' "$name" "$test" root
-      case $name in *test-lab*) printf '%s\0%s\0%s\0' "$name" "$test" nobody ;; esac
+  export SMOLVM_KRUN_PARTS=$KRUN_PARTS SMOLVM_TEST_KVM=works
+  local suite
+  suite=$(krun_lab_binary test/lab)
+  (cd test/lab && LAB_PREPARE=1 "$suite" -test.run TestMakeImage)
+}
+
+# krun_tests: every test that needs KVM, each in a fresh nested machine, as root
+# and as nobody; two machines at a time.
+krun_tests() {
+  local suite
+  say "test: virtual machines, in the lab"
+  krun_lab_ready
+  suite=$(krun_lab_binary test/lab)
+  {
+    for pkg in runtime/krun/kvm runtime/krun; do
+      binary=$(krun_lab_binary "$pkg")
+      for t in $("$binary" -test.list . | grep '^Test'); do printf '%s\0%s\0%s\0' "$binary" "^$t\$" root; done
     done
-  done | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$KRUN_PARTS/kernel.elf"
+    for t in $(LAB_PREPARE=1 "$suite" -test.list . | grep '^Test' | grep -vE '^Test(Conformance|Bench|MakeImage)$') \
+      TestConformance/{R1:,R2,R6:v,R6:r,R7:w,R7:f,R8:m,R8:w,R8:t,S5,R10:t,R10:k,D4:p,D4:k,D4:s,D4:b}; do
+      t="^${t/\//\$/^}"
+      [[ $t == */* ]] || t="$t\$"
+      for user in root nobody; do printf '%s\0%s\0%s\0' "$suite" "$t" "$user"; done
+    done
+  } | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$KRUN_PARTS/kernel.elf"
+}
+
+# krun_bench ROUNDS: the krun engine beside libkrun alone, in one nested machine.
+krun_bench() {
+  krun_lab_ready
+  gcc -O2 -Wall -o "$KRUN_PARTS/bare" bench/krun/bare.c
+  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$KRUN_PARTS/exits" bench/krun/exits.go
+  rm -f "$KRUN"/bench "$KRUN"/bench.smolmachine
+  "$DIST/smolvm" pack "oci:$IMAGES/busybox" -o "$KRUN/bench"
+  echo "| measure | beside | ours | theirs | ratio | goal |"
+  echo "|---|---|---|---|---|---|"
+  LAB_BENCH=$1 LAB_APP=$KRUN/bench "$KRUN/lab" -kernel "$KRUN_PARTS/kernel.elf" -mem 3072 -timeout 30m \
+    "$(krun_lab_binary test/lab)" -test.timeout 29m -test.run '^TestBench$'
 }

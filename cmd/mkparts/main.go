@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack/partsfile"
 )
 
@@ -25,6 +26,15 @@ func main() {
 	flag.StringVar(&opts.Output, "o", "dist/parts.smolmachine", "parts `file` to write")
 	flag.StringVar(&opts.Version, "version", opts.Version, "smolVM's own `version` (default $VERSION)")
 	flag.Func("part", "add `KIND=PATH`, or take another file for a known kind", pairs(opts.Parts))
+	flag.Func("component", "name `NAME=VERSION,LICENSE` as something that is inside", func(s string) error {
+		name, rest, _ := strings.Cut(s, "=")
+		version, license, ok := strings.Cut(rest, ",")
+		if !ok || name == "" {
+			return fmt.Errorf("%q is not NAME=VERSION,LICENSE", s)
+		}
+		opts.Components = append(opts.Components, manifest.Part{Name: name, Version: version, License: license})
+		return nil
+	})
 	flag.Func("agent-file", "put `NAME=PATH` into the guest's own disk", pairs(opts.AgentFiles))
 	flag.Parse()
 	if flag.NArg() > 0 {

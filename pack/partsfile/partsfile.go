@@ -37,6 +37,8 @@ type Options struct {
 	Output     string
 	// Version is recorded as smolVM's own.
 	Version string
+	// Components are named besides those that the executables name themselves.
+	Components []manifest.Part
 }
 
 // inputsLabel is where the parts file keeps the digest of what it was made of.
@@ -114,7 +116,7 @@ func upToDate(path, inputs string) bool {
 // digest covers all that the parts file is made of.
 func (o Options) digest() (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, "recipe", recipe, o.Version, level, frameSize, storageMiB)
+	fmt.Fprintln(h, "recipe", recipe, o.Version, o.Components, level, frameSize, storageMiB)
 	for _, p := range o.parts() {
 		if err := hashFile(h, p.kind, p.path); err != nil {
 			return "", err
@@ -147,12 +149,12 @@ func (o Options) components() []manifest.Part {
 	parts := []manifest.Part{{Name: "smolVM", Version: o.Version, License: "Apache-2.0"}}
 	info, err := buildinfo.ReadFile(filepath.Join(o.Bin, manifest.KindSentry))
 	if err != nil {
-		return parts
+		return append(parts, o.Components...)
 	}
 	for _, dep := range info.Deps {
 		if dep.Path == "gvisor.dev/gvisor" {
 			parts = append(parts, manifest.Part{Name: "gVisor", Version: dep.Version, License: "Apache-2.0"})
 		}
 	}
-	return parts
+	return append(parts, o.Components...)
 }

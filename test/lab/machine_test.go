@@ -41,6 +41,8 @@ var (
 func TestMain(m *testing.M) {
 	run := outside
 	switch {
+	case os.Getpid() == 1 && !isolate.Entered():
+		guestMain()
 	case os.Getenv(outsideEnv) != "":
 		run = func() (int, error) { return m.Run(), nil }
 	case isolate.Entered():

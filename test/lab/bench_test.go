@@ -1,0 +1,210 @@
+//go:build lab
+
+package lab
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/pack/agentdisk"
+)
+
+// TestBench measures what the krun engine costs beside libkrun alone, and
+// prints the rows of BENCHMARKS.md. All of it is emulated twice: only the
+// ratios mean something. `./build.sh bench-krun` runs it.
+func TestBench(t *testing.T) {
+	rounds, err := strconv.Atoi(os.Getenv("LAB_BENCH"))
+	if err != nil {
+		return // asked for by hand only
+	}
+	bare := newBare(t)
+	app := os.Getenv("LAB_APP")
+	var boot, whole, direct []time.Duration
+	for i := range rounds + 1 { // the first pair warms the caches
+		d := bare.run()
+		m, err := begin(t, config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = m.instance.Kill()
+		<-m.instance.Done()
+		begun := time.Now()
+		if out, err := exec.Command(app, "--isolation", "vm", "--cpus", "1", "--mem", "256M", "true").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if i > 0 {
+			direct, boot, whole = append(direct, d), append(boot, m.started), append(whole, time.Since(begun))
+		}
+	}
+	row("start to agent ready", "bare libkrun, the same kernel, a PID 1 that exits", median(boot), median(direct), 1.15)
+	row("ephemeral run of `true`, whole", "same", median(whole), median(direct), 1.3)
+	benchExec(t)
+	benchMemory(t, bare)
+}
+
+func row(what, beside string, ours, other time.Duration, goal float64) {
+	fmt.Printf("| %s | %s | %v | %v | %.2f | ≤ %.2f |\n", what, beside,
+		ours.Round(time.Millisecond/10), other.Round(time.Millisecond/10), float64(ours)/float64(other), goal)
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// bare runs libkrun without us.
+type bare struct {
+	t   *testing.T
+	dir string
+}
+
+// newBare makes the disk whose PID 1 exits at once, and a directory with the
+// libc, which is not the lab's.
+func newBare(t *testing.T) *bare {
+	b := &bare{t, t.TempDir()}
+	if out, err := exec.Command("tar", "-C", b.dir, "-xf", filepath.Join(partsIn, "libc.tar")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b.disk("exits", nil)
+	return b
+}
+
+// disk makes a disk with this program as PID 1; see guestMain.
+func (b *bare) disk(name string, more map[string]agentdisk.File) string {
+	b.t.Helper()
+	path := filepath.Join(b.dir, name)
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer self.Close()
+	if name == "exits" { // as small as ours, or smaller
+		if self, err = os.Open(filepath.Join(partsIn, "exits")); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	fi, err := self.Stat()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	files := map[string]agentdisk.File{agentdisk.Agent: {Content: self, Size: fi.Size(), Perm: 0o755}}
+	for k, v := range more {
+		files[k] = v
+	}
+	if err := create(path, func(f *os.File) error { return agentdisk.Write(f, files) }); err != nil {
+		b.t.Fatal(err)
+	}
+	return path
+}
+
+func (b *bare) command(disk string, memMiB int) *exec.Cmd {
+	return exec.Command(filepath.Join(b.dir, "ld-linux-x86-64.so.2"), "--library-path", b.dir, filepath.Join(partsIn, "bare"),
+		filepath.Join(partsIn, "libkrun.so.1"), filepath.Join(partsIn, "kernel.elf"), disk, strconv.Itoa(memMiB))
+}
+
+func (b *bare) run() time.Duration {
+	b.t.Helper()
+	start := time.Now()
+	if out, err := b.command(filepath.Join(b.dir, "exits"), 256).CombinedOutput(); err != nil {
+		b.t.Fatalf("%v: %s", err, out)
+	}
+	return time.Since(start)
+}
+
+// benchExec puts a command over the whole way from the host beside `crun exec`
+// started in the guest itself.
+func benchExec(t *testing.T) {
+	const n = 40
+	m := start(t, nil)
+	var ours []time.Duration
+	for range n {
+		begun := time.Now()
+		if r := m.exec(wire.Exec{Argv: []string{"/bin/true"}}, nil); r.err != nil || r.Code != 0 {
+			t.Fatalf("%v %+v", r.err, r.Exit)
+		}
+		ours = append(ours, time.Since(begun))
+	}
+	_ = m.instance.Kill()
+	<-m.instance.Done()
+
+	b := newBare(t)
+	crun, err := os.Open(filepath.Join(partsIn, "crun"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer crun.Close()
+	fi, err := crun.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config()
+	cfg.Parts[manifest.KindAgent] = b.disk("crun-disk", map[string]agentdisk.File{"crun": {Content: crun, Size: fi.Size(), Perm: 0o755}})
+	g, err := begin(t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var theirs []time.Duration
+	for r := bufio.NewScanner(g.instance.Stream()); len(theirs) < n && r.Scan(); {
+		word, value, _ := strings.Cut(r.Text(), " ")
+		ns, err := strconv.ParseInt(value, 10, 64)
+		if word != "exec" || err != nil {
+			t.Fatalf("the guest says %q\n%s", r.Text(), g.log)
+		}
+		theirs = append(theirs, time.Duration(ns))
+	}
+	if len(theirs) == 0 {
+		t.Fatalf("no answer\n%s", g.log)
+	}
+	row("exec p50", "`crun exec` alone in the guest", median(ours), median(theirs), 1.3)
+}
+
+var rss = regexp.MustCompile(`VmRSS:\s*(\d+) kB`)
+
+// benchMemory compares idle VMMs with guests of 256 MiB.
+func benchMemory(t *testing.T, b *bare) {
+	m := start(t, func(c *machine.Config) { c.MemoryMiB = 256 })
+	<-time.After(2 * time.Second)
+	ours := resident(t)
+	_ = m.instance.Kill()
+	<-m.instance.Done()
+	cmd := b.command(b.disk("idles", nil), 256)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(10 * time.Second)
+	other := resident(t)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	fmt.Printf("| VMM resident memory, 256 MiB guest idle | bare libkrun, a PID 1 that sleeps | %d MiB | %d MiB | %.2f | ≤ 1.10 |\n",
+		ours>>10, other>>10, float64(ours)/float64(other))
+}
+
+// resident is the memory of the only VMM, in KiB.
+func resident(t *testing.T) int {
+	t.Helper()
+	names, err := filepath.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if m := rss.FindSubmatch(b); err == nil && m != nil && name != "/proc/1/status" {
+			n, _ := strconv.Atoi(string(m[1]))
+			most = max(most, n)
+		}
+	}
+	return most
+}

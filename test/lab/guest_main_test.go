@@ -1,0 +1,65 @@
+//go:build lab
+
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/agent/transport"
+)
+
+// guestMain is this program as a guest's PID 1. Without a port it idles. With
+// one it has a container run under crun and tells the host how long each of
+// many `crun exec` takes.
+func guestMain() {
+	die := func(err error) {
+		if err != nil {
+			fmt.Println("test guest:", err)
+			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+		}
+	}
+	if len(os.Args) < 3 {
+		for {
+			unix.Pause()
+		}
+	}
+	host, err := transport.Vsock(1024)
+	die(err)
+	for _, m := range []struct{ source, target, typ string }{
+		{"proc", "/proc", "proc"}, {"sys", "/sys", "sysfs"}, {"cgroup2", "/sys/fs/cgroup", "cgroup2"},
+		{"tmp", "/tmp", "tmpfs"}, {"run", "/run", "tmpfs"},
+	} {
+		die(unix.Mount(m.source, m.target, m.typ, 0, ""))
+	}
+	die(unix.Mount("/dev/vdb", "/image", "erofs", unix.MS_RDONLY, ""))
+	// crun cannot pivot away from a root that is the kernel's own.
+	die(os.Mkdir("/tmp/bundle", 0o755))
+	crun := func(args ...string) {
+		cmd := exec.Command("/crun", append([]string{"--root", "/run/crun"}, args...)...)
+		cmd.Dir = "/tmp/bundle"
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			die(fmt.Errorf("crun %v: %w: %s", args, err, out))
+		}
+	}
+	crun("spec")
+	config := "/tmp/bundle/config.json"
+	b, err := os.ReadFile(config)
+	die(err)
+	text := strings.NewReplacer(`"terminal": true`, `"terminal": false`, `"rootfs"`, `"/image"`, `"sh"`, `"/bin/sleep", "100000"`).Replace(string(b))
+	die(os.WriteFile(filepath.Clean(config), []byte(text), 0o600))
+	crun("run", "-d", "box")
+	for {
+		begun := time.Now()
+		crun("exec", "box", "/bin/true")
+		_, err := fmt.Fprintf(host, "exec %d\n", time.Since(begun).Nanoseconds())
+		die(err)
+	}
+}
