@@ -21,11 +21,12 @@ import (
 
 // Engine starts virtual machines. Its methods may be called concurrently.
 type Engine struct {
-	kvm kvm.Cache
-	// reportLimit is how long a machine may take until its agent reports. It
+	// ReportLimit is how long a machine may take until its agent reports. It
 	// is no part of a start that works: KVM on real hardware needs well below a
 	// second, software emulation of everything some seconds.
-	reportLimit time.Duration
+	ReportLimit time.Duration
+
+	kvm kvm.Cache
 }
 
 var (
@@ -37,7 +38,7 @@ var (
 // this boot of the host showed about KVM; if dir cannot be used, nothing is
 // remembered.
 func New(dir string) *Engine {
-	e := &Engine{reportLimit: time.Minute}
+	e := &Engine{ReportLimit: time.Minute}
 	if dir != "" {
 		e.kvm.Path = filepath.Join(dir, "kvm.json")
 	}

@@ -31,8 +31,9 @@ const agentSocket = "/agent.sock"
 const shareTag = "volumes"
 
 // cmdline is the kernel's. Without a TTY of its own the console costs nothing
-// until the kernel has something to complain about.
-const cmdline = "console=hvc0 quiet root=/dev/vda rootfstype=erofs ro init=/agent reboot=k panic=-1 no-kvmapf"
+// until the kernel has something to complain about; without dummies the guest
+// has no network interface but its loopback.
+const cmdline = "console=hvc0 quiet root=/dev/vda rootfstype=erofs ro init=/agent reboot=k panic=-1 no-kvmapf dummy.numdummies=0"
 
 // Start implements runtime.Engine.
 func (e *Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Config) (runtime.Instance, error) {
@@ -43,7 +44,7 @@ func (e *Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Confi
 	if err != nil {
 		return nil, err
 	}
-	conn, err := l.await(ctx, e.reportLimit)
+	conn, err := l.await(ctx, e.ReportLimit)
 	if err != nil {
 		l.vm.stop()
 		return nil, fmt.Errorf("the virtual machine did not start: %w", err)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/runtime/enginetest"
-	"github.com/smolvm/smolvm/runtime/krun"
 )
 
 // conformanceImage is the suite's image in $SMOLVM_KRUN_PARTS. Compiling takes
@@ -41,5 +40,5 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enginetest.Run(t, krun.New(t.TempDir()), enginetest.Env{Parts: parts, Scratch: own, Dir: t.TempDir()})
+	enginetest.Run(t, newEngine(t), enginetest.Env{Parts: parts, Scratch: own, Dir: t.TempDir()})
 }

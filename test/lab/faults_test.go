@@ -19,7 +19,6 @@ import (
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
-	"github.com/smolvm/smolvm/runtime/krun"
 )
 
 // children are the processes that this one, PID 1 here, has to answer for.
@@ -93,7 +92,7 @@ func TestFailedStarts(t *testing.T) {
 func TestCancelledStart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := krun.New(t.TempDir()).Start(ctx, runtime.Host{Scratch: t.TempDir(), Log: new(bytes.Buffer)}, config())
+	_, err := newEngine(t).Start(ctx, runtime.Host{Scratch: t.TempDir(), Log: new(bytes.Buffer)}, config())
 	if err == nil || ctx.Err() == nil {
 		t.Fatalf("started: %v", err)
 	}

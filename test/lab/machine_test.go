@@ -205,18 +205,25 @@ func config() machine.Config {
 	}}
 }
 
+// newEngine has patience: a busy host, emulated twice, is slow.
+func newEngine(t *testing.T) *krun.Engine {
+	e := krun.New(t.TempDir())
+	e.ReportLimit = 5 * time.Minute
+	return e
+}
+
 // begin starts a machine without booting its guest.
 func begin(t *testing.T, cfg machine.Config) (*vm, error) {
 	t.Helper()
 	m := &vm{t: t, log: new(logBuffer)}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	start := time.Now()
 	own, err := os.MkdirTemp(scratch, "machine-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.instance, err = krun.New(t.TempDir()).Start(ctx, runtime.Host{Scratch: own, Log: m.log}, cfg)
+	m.instance, err = newEngine(t).Start(ctx, runtime.Host{Scratch: own, Log: m.log}, cfg)
 	m.started = time.Since(start)
 	if err != nil {
 		return m, err
