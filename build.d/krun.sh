@@ -117,39 +117,6 @@ krun_unpack() {
 # krun_version PACKAGE: the pinned version of a Debian package.
 krun_version() { krun_pins deb | sed -n "s/^$1 \\([^ ]*\\) .*/\\1/p"; }
 
-# krun_notices: the licences of all parts, with the offer that the kernel's
-# licence asks for.
-krun_notices() {
-  local pkg rule='================================================================================'
-  cat THIRD_PARTY.txt
-  cat <<OFFER
-
-$rule
-The guest kernel: Linux $KRUN_LINUX, GPL-2.0-only
-
-The kernel in this pack is Linux $KRUN_LINUX with the patches and the
-configuration of libkrunfw 5.6.1, as the npm package
-@superradcompany/microsandbox-linux-x64-gnu 0.7.2 distributes it, unmodified
-but for the ELF headers before it. Its complete corresponding source is the
-kernel's release of that version at kernel.org and the libkrunfw repository of
-the containers organization on GitHub at the tag v5.6.1. For three years from
-the day you received this pack, its makers will give anyone who asks a
-machine-readable copy of that source for no more than the cost of doing so.
-
-OFFER
-  cat /usr/share/common-licenses/GPL-2
-  printf '\n%s\nlibkrun %s, Apache-2.0\n\n' "$rule" "$KRUN_LIBKRUN"
-  tar -xzOf "$(krun_file npm @earendil-works/gondolin-krun-runner-linux-x64)" package/LICENSE
-  for pkg in libc6 libgcc-s1 libcap-ng0; do
-    printf '\n%s\n%s %s, as Debian distributes it; its source is the Debian source package\nof this version.\n\n' "$rule" "$pkg" "$(krun_version "$pkg")"
-    # libgcc's is a link to gcc's base package, whose text says what follows.
-    dpkg-deb --fsys-tarfile "$(krun_file deb "$pkg")" | tar -xO --wildcards "./usr/share/doc/*/copyright" 2>/dev/null ||
-      echo "GPL-3.0-or-later with the GCC Runtime Library Exception 3.1, which lets programs link it under any terms."
-  done
-  printf '\n%s\n' "$rule"
-  cat /usr/share/common-licenses/LGPL-2.1 /usr/share/common-licenses/GPL-3
-}
-
 krun_parts() {
   local kind rest fw=${SMOLVM_KERNEL:-$KRUN/libkrunfw.so.5}
   mkdir -p "$KRUN_PARTS"

@@ -95,17 +95,13 @@ func asNobody(t *testing.T, f func()) {
 func TestProbeIsTruthful(t *testing.T) {
 	start := time.Now()
 	err := Probe(t.Context())
-	took := time.Since(start)
-	t.Logf("%v in %v", err, took)
+	t.Logf("%v in %v", err, time.Since(start))
 	var e *Error
 	if err != nil && !errors.As(err, &e) {
 		t.Fatalf("not typed: %v", err)
 	}
 	if err != nil && (strings.Contains(err.Error(), "\n") || err.Error() == "") {
 		t.Errorf("not one line: %q", err)
-	}
-	if took > 100*time.Millisecond && os.Getenv("SMOLVM_TEST_KVM") == "" {
-		t.Errorf("took %v", took)
 	}
 	switch want := os.Getenv("SMOLVM_TEST_KVM"); {
 	case want == "works" && err != nil:
