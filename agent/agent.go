@@ -10,11 +10,13 @@ package agent
 import (
 	"errors"
 	"io"
+	"net"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/agent/boot"
+	"github.com/smolvm/smolvm/agent/dial"
 	"github.com/smolvm/smolvm/agent/exec"
 	"github.com/smolvm/smolvm/agent/reap"
 	"github.com/smolvm/smolvm/formats/wire"
@@ -69,7 +71,7 @@ func Run(transport io.ReadWriteCloser) error {
 
 // serve answers one request. A defect of ours costs the request, not the
 // machine.
-func (a *Agent) serve(stream io.ReadWriteCloser) {
+func (a *Agent) serve(stream net.Conn) {
 	defer stream.Close()
 	defer func() {
 		if recover() != nil {
@@ -87,7 +89,7 @@ func (a *Agent) serve(stream io.ReadWriteCloser) {
 	}
 }
 
-func (a *Agent) dispatch(stream io.ReadWriteCloser, frames *wire.Reader, h *wire.Header) {
+func (a *Agent) dispatch(stream net.Conn, frames *wire.Reader, h *wire.Header) {
 	switch h.Op {
 	case wire.OpPing:
 		reply(stream, frames, &wire.Reply{})
@@ -98,6 +100,8 @@ func (a *Agent) dispatch(stream io.ReadWriteCloser, frames *wire.Reader, h *wire
 		close(a.off)
 	case wire.OpExec:
 		a.exec(stream, frames, h.Exec)
+	case wire.OpDial:
+		a.dial(stream, frames, h.Dial)
 	default:
 		reply(stream, frames, &wire.Reply{Error: &wire.Error{
 			Code: wire.CodeBadRequest, Message: "operation " + string(h.Op) + " is not for the agent",
@@ -149,4 +153,16 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 	}
 	defer a.requests.RUnlock()
 	a.runner.Serve(stream, frames, req)
+}
+
+// dial waits for the machine to be booted, as exec does.
+func (a *Agent) dial(stream net.Conn, frames *wire.Reader, d *wire.Dial) {
+	<-a.booted
+	if a.failed != nil {
+		reply(stream, frames, &wire.Reply{Error: a.failed})
+		return
+	}
+	if finished, refusal := dial.Serve(stream, frames, d); finished || refusal != nil {
+		reply(stream, frames, &wire.Reply{Error: refusal})
+	}
 }

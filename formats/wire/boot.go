@@ -86,6 +86,8 @@ type Status struct {
 	MemoryMiB  int64  `json:"memoryMiB"`
 	StorageMiB int64  `json:"storageMiB"`
 	Execs      int    `json:"execs"` // commands running now
+	// Ports are those that are published.
+	Ports []Port `json:"ports,omitempty"`
 	// Limits names what is not enforced on this host, and why.
 	Limits []string `json:"limits,omitempty"`
 }
@@ -105,6 +107,7 @@ const (
 	CodeBadRequest    ErrorCode = "bad-request"    // exit 125
 	CodeGeneration    ErrorCode = "generation"     // peer too new: exit 125
 	CodeInternal      ErrorCode = "internal"       // exit 125
+	CodeUnreachable   ErrorCode = "unreachable"    // nothing listens at a dialed port
 )
 
 func (e *Error) Error() string { return e.Message }

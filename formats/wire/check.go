@@ -20,6 +20,8 @@ func (h *Header) check() error {
 		OpExec:     h.Exec != nil,
 		OpShutdown: h.Shutdown != nil,
 		OpStop:     h.Stop != nil,
+		OpDial:     h.Dial != nil,
+		OpPublish:  h.Publish != nil,
 		OpPing:     true,
 		OpStatus:   true,
 	}[h.Op]
@@ -38,12 +40,17 @@ func (h *Header) check() error {
 		return checkMillis("graceMillis", h.Shutdown.GraceMillis)
 	case OpStop:
 		return checkMillis("graceMillis", h.Stop.GraceMillis)
+	case OpDial:
+		return h.Dial.check()
+	case OpPublish:
+		return h.Publish.check()
 	}
 	return nil
 }
 
 func (h *Header) members() int {
-	return count(h.Boot != nil) + count(h.Exec != nil) + count(h.Shutdown != nil) + count(h.Stop != nil)
+	return count(h.Boot != nil) + count(h.Exec != nil) + count(h.Shutdown != nil) + count(h.Stop != nil) +
+		count(h.Dial != nil) + count(h.Publish != nil)
 }
 
 func count(b bool) int {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // PrefixSize is how many bytes come before a frame's payload: its type and the
@@ -69,9 +70,24 @@ func (r *Reader) Next() (FrameType, []byte, error) {
 	return t, r.buf[:size], nil
 }
 
+// Release gives up the buffer of the last payload, for a Reader that may have
+// to wait long for its next frame: a machine has thousands of connections.
+func (r *Reader) Release() {
+	if cap(r.buf) == MaxPayload {
+		payloads.Put((*[MaxPayload]byte)(r.buf[:MaxPayload]))
+		r.buf = nil
+	}
+}
+
+// payloads are buffers of MaxPayload bytes.
+var payloads = sync.Pool{New: func() any { return new([MaxPayload]byte) }}
+
 // fill reads size bytes into r.buf. The buffer grows as bytes arrive, so that
 // a peer cannot make us allocate by announcing alone.
 func (r *Reader) fill(size int) error {
+	if cap(r.buf) == 0 && 0 < size && size <= MaxPayload {
+		r.buf = payloads.Get().(*[MaxPayload]byte)[:]
+	}
 	for have := 0; have < size; {
 		want := min(size, max(2*have, MaxPayload))
 		if cap(r.buf) < want {

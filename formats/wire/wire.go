@@ -27,11 +27,14 @@ const (
 	OpPing Op = "ping"
 	// OpShutdown ends every process and then the machine.
 	OpShutdown Op = "shutdown"
+	// OpDial connects to a port of the guest.
+	OpDial Op = "dial"
 
-	// OpStatus and OpStop are answered by the supervisor itself and never
-	// reach the agent.
-	OpStatus Op = "status"
-	OpStop   Op = "stop"
+	// OpStatus, OpStop and OpPublish are answered by the supervisor itself and
+	// never reach the agent.
+	OpStatus  Op = "status"
+	OpStop    Op = "stop"
+	OpPublish Op = "publish"
 )
 
 // Header opens a stream. Exactly the member that belongs to Op is set.
@@ -42,6 +45,8 @@ type Header struct {
 	Exec       *Exec     `json:"exec,omitempty"`
 	Shutdown   *Shutdown `json:"shutdown,omitempty"`
 	Stop       *Stop     `json:"stop,omitempty"`
+	Dial       *Dial     `json:"dial,omitempty"`
+	Publish    *Publish  `json:"publish,omitempty"`
 }
 
 // FrameType is the first byte of a frame.
@@ -50,14 +55,14 @@ type FrameType byte
 // Frames from the client start at 1, frames to the client at 64.
 const (
 	FrameHeader  FrameType = 1 // JSON Header; first on every stream
-	FrameStdin   FrameType = 2 // bytes for the command's standard input
-	FrameEOF     FrameType = 3 // end of standard input; empty
+	FrameStdin   FrameType = 2 // bytes for the command's standard input, or a dialed port
+	FrameEOF     FrameType = 3 // end of what FrameStdin carries; empty
 	FrameResize  FrameType = 4 // JSON Size; only with a terminal
 	FrameSignal  FrameType = 5 // JSON Signal
 	FrameAck     FrameType = 6 // the last frame arrived; empty
-	FrameStdout  FrameType = 64
+	FrameStdout  FrameType = 64 // bytes of its standard output, or from a dialed port
 	FrameStderr  FrameType = 65
-	FrameStarted FrameType = 66 // JSON Started: the command runs
+	FrameStarted FrameType = 66 // JSON Started: the command runs, the connection stands
 	FrameEnd     FrameType = 67 // no more output will follow; empty
 	FrameExit    FrameType = 68 // JSON Exit; the last frame of an exec
 	FrameReply   FrameType = 69 // JSON Reply; the last frame of other requests

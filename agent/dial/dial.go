@@ -1,0 +1,65 @@
+// Package dial connects the host to ports of the guest: it does what a dial
+// request asks for. It knows nothing of which ports are published, or why.
+package dial
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/formats/wire/carry"
+)
+
+// Serve relays stream to the port that d names, until both directions have
+// ended: finished says that the last frame may be sent. If nothing listens
+// there, refusal says so and stream is unused; in all other cases stream has
+// been broken off.
+func Serve(stream net.Conn, frames *wire.Reader, d *wire.Dial) (finished bool, refusal *wire.Error) {
+	if d.Network == wire.UDP {
+		serveUDP(stream, frames, targets(d))
+		return false, nil
+	}
+	conn, err := connect(targets(d))
+	if err != nil {
+		return false, &wire.Error{Code: wire.CodeUnreachable, Message: fmt.Sprintf("nothing answers at port %d of the machine: %v", d.Port, err)}
+	}
+	defer conn.Close()
+	if wire.WriteMessage(stream, wire.FrameStarted, &wire.Started{}) != nil {
+		return false, nil
+	}
+	return carry.Agent.TCP(conn, stream, frames) == nil, nil
+}
+
+func connect(targets []string) (*net.TCPConn, error) {
+	var first error // the one that people mean
+	var d net.Dialer
+	for _, target := range targets {
+		conn, err := d.DialContext(context.Background(), "tcp", target)
+		if err == nil {
+			return conn.(*net.TCPConn), nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// targets are the addresses to try, in this order.
+func targets(d *wire.Dial) []string {
+	port := strconv.Itoa(int(d.Port))
+	if d.Address != "" {
+		return []string{net.JoinHostPort(d.Address, port)}
+	}
+	out := []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() {
+			out = append(out, net.JoinHostPort(p.Addr().String(), port))
+		}
+	}
+	return out
+}
