@@ -76,7 +76,7 @@ func (a *app) program() *cli.Program {
 		Name:  a.name,
 		Short: fmt.Sprintf("%s runs commands in an isolated machine that it brings along.", a.name),
 		Commands: []*cli.Command{
-			a.run(), a.start(), a.exec(), a.stop(), a.status(), a.info(), a.logs(), a.version(),
+			a.run(), a.start(), a.exec(), a.stop(), a.status(), a.port(), a.info(), a.logs(), a.version(),
 		},
 		Epilog: fmt.Sprintf(`Without COMMAND, %[1]s [FLAGS] [CMD [ARGS]] is %[1]s run: CMD runs in a machine of its
 own, which is gone afterwards. A CMD that is called like one of the commands above

@@ -34,6 +34,7 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 		Examples: []string{
 			a.name + " echo hello",
 			a.name + " run -it sh",
+			a.name + " run -p 8080:80",
 			"tar c . | " + a.name + " run -e LANG=C -w /tmp tar tv",
 			a.name + " run -v ./data:/data:ro ls -l /data",
 		},
@@ -84,13 +85,13 @@ func (a *app) runOnce(ctx context.Context, o runOptions, req launch.Request, arg
 	}
 	command := wire.Exec{Argv: argv, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
 	var keeper *supervisor.Process
-	err = o.attach.run(ctx, command, stdio, func(context.Context) (io.ReadWriteCloser, error) {
+	err = o.attach.run(ctx, command, stdio, func(ctx context.Context) (io.ReadWriteCloser, error) {
 		stop() // from here on attach has the signals
 		if keeper, err = m.Ephemeral(); err != nil {
 			return nil, err
 		}
 		go rungs().Sweep() // after others, while ours boots
-		return keeper.Conn, nil
+		return keeper.Conn, tellPicked(ctx, keeper, m.Config.Ports, stdio.Err)
 	})
 	if keeper == nil {
 		return false, err

@@ -83,6 +83,9 @@ func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) 
 		return nil
 	}
 	fmt.Fprintf(stdio.Err, "smolvm: started (pid: %d, isolation: %s)\n", status.PID, status.Isolation)
+	for _, p := range status.Ports {
+		fmt.Fprintf(stdio.Err, "smolvm: published %s\n", published(p))
+	}
 	for _, limit := range status.Limits {
 		fmt.Fprintf(stdio.Err, "smolvm: not enforced: %s\n", limit)
 	}

@@ -89,6 +89,9 @@ func (r *statusReport) print(out io.Writer) error {
 	fmt.Fprintf(out, "Daemon running (pid: %d, uptime: %ds)\n", r.PID, r.UptimeSeconds)
 	fmt.Fprintf(out, "Isolation: %s (%s)\n", r.Isolation, ladder.Guarantee(r.Isolation))
 	fmt.Fprintf(out, "Resources: %d CPUs, %d MiB memory, %d MiB storage; %d commands running\n", r.CPUs, r.MemoryMiB, r.StorageMiB, r.Execs)
+	for _, p := range r.Ports {
+		fmt.Fprintf(out, "Published: %s\n", published(p))
+	}
 	for _, limit := range r.Limits {
 		fmt.Fprintf(out, "Not enforced: %s\n", limit)
 	}

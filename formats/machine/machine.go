@@ -31,6 +31,7 @@ type Config struct {
 	Isolation string            `json:"isolation"`
 	Parts     map[string]string `json:"parts"` // section kind → path in the cache
 	Volumes   []Volume          `json:"volumes,omitempty"`
+	Ports     []Port            `json:"ports,omitempty"`
 	Process   Process           `json:"process"`
 	Labels    map[string]string `json:"labels,omitempty"`
 }

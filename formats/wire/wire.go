@@ -54,12 +54,12 @@ type FrameType byte
 
 // Frames from the client start at 1, frames to the client at 64.
 const (
-	FrameHeader  FrameType = 1 // JSON Header; first on every stream
-	FrameStdin   FrameType = 2 // bytes for the command's standard input, or a dialed port
-	FrameEOF     FrameType = 3 // end of what FrameStdin carries; empty
-	FrameResize  FrameType = 4 // JSON Size; only with a terminal
-	FrameSignal  FrameType = 5 // JSON Signal
-	FrameAck     FrameType = 6 // the last frame arrived; empty
+	FrameHeader  FrameType = 1  // JSON Header; first on every stream
+	FrameStdin   FrameType = 2  // bytes for the command's standard input, or a dialed port
+	FrameEOF     FrameType = 3  // end of what FrameStdin carries; empty
+	FrameResize  FrameType = 4  // JSON Size; only with a terminal
+	FrameSignal  FrameType = 5  // JSON Signal
+	FrameAck     FrameType = 6  // the last frame arrived; empty
 	FrameStdout  FrameType = 64 // bytes of its standard output, or from a dialed port
 	FrameStderr  FrameType = 65
 	FrameStarted FrameType = 66 // JSON Started: the command runs, the connection stands

@@ -35,6 +35,7 @@ type Options struct {
 	MemoryMiB  int64
 	StorageMiB int64
 	Volumes    []machine.Volume
+	Ports      []machine.Port
 	Hostname   string
 	Labels     map[string]string
 }
@@ -58,6 +59,7 @@ func Machine(m *manifest.Manifest, o Options) (machine.Config, error) {
 		SchemaVersion: machine.SchemaVersion,
 		Hostname:      o.Hostname,
 		Volumes:       o.Volumes,
+		Ports:         o.Ports,
 		Process:       process(m, o.Process),
 		Labels:        map[string]string{},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/ports"
 	"github.com/smolvm/smolvm/runtime/state"
 )
 
@@ -38,6 +39,7 @@ type keeper struct {
 	engine  runtime.Engine
 	guard   *guard
 	session *yamux.Session
+	ports   *ports.Set
 	kernel  string
 	execs   atomic.Int64
 
@@ -54,6 +56,10 @@ var errAsked = errors.New("as asked")
 // boot starts the machine and returns when its agent is ready for requests.
 func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	k.engine = engine
+	// First, because a taken port should cost no time.
+	if err := k.listen(); err != nil {
+		return err
+	}
 	instance, err := engine.Start(ctx, runtime.Host{Scratch: k.order.Scratch, Log: k.log}, k.order.Config)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -87,6 +93,8 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	}
 	over, end := context.WithCancelCause(context.Background())
 	k.over = over
+	k.ports.Serve(k.open)
+	context.AfterFunc(over, k.ports.Close)
 	go k.watch(end)
 	return nil
 }
@@ -227,7 +235,7 @@ func (k *keeper) status() *wire.Status {
 		StartedAt: k.started.Format(time.RFC3339Nano),
 		Engine:    k.engine.Name(), Isolation: k.engine.Isolation(), Kernel: k.kernel,
 		CPUs: cfg.CPUs, MemoryMiB: cfg.MemoryMiB, StorageMiB: cfg.StorageMiB,
-		Execs: int(k.execs.Load()), Limits: k.instance.Unenforced(),
+		Execs: int(k.execs.Load()), Ports: k.ports.List(), Limits: k.instance.Unenforced(),
 	}
 }
 

@@ -80,9 +80,13 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	h, err := wire.ReadHeader(wire.NewReader(conn))
-	if err != nil {
-		return err
+	// A client of a machine that publishes ports speaks when that is ready.
+	patient := len(k.order.Config.Ports) > 0
+	var h *wire.Header
+	if !patient {
+		if h, err = wire.ReadHeader(wire.NewReader(conn)); err != nil {
+			return err
+		}
 	}
 	go func() {
 		if gone(conn) {
@@ -94,6 +98,12 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 		return err
 	}
 	_ = k.say.Encode(&report{Status: k.status()})
+	if patient {
+		if h, err = wire.ReadHeader(wire.NewReader(conn)); err != nil {
+			k.kill()
+			return err
+		}
+	}
 	k.answer(conn, h)
 	conn.Close()
 	if !k.session.IsClosed() {

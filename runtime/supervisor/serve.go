@@ -86,13 +86,15 @@ func (k *keeper) answer(conn *net.UnixConn, h *wire.Header) {
 		k.execs.Add(1)
 		defer k.execs.Add(-1)
 		k.join(conn, h)
-	case wire.OpPing:
+	case wire.OpPing, wire.OpDial:
 		k.join(conn, h)
 	case wire.OpStatus:
 		k.reply(conn, &wire.Reply{Kernel: k.kernel, Status: k.status()})
 	case wire.OpStop:
 		k.stop(time.Duration(h.Stop.GraceMillis) * time.Millisecond)
 		k.reply(conn, &wire.Reply{})
+	case wire.OpPublish:
+		k.publish(conn, h.Publish)
 	default:
 		k.refuse(conn, fmt.Sprintf("a machine's supervisor does not take %s requests", h.Op))
 	}

@@ -40,7 +40,8 @@ type Options struct {
 // Process is a supervisor that we started.
 type Process struct {
 	// Conn is the connection to an ephemeral machine: one request, and its end
-	// is the machine's. It may be used at once, before the machine is ready.
+	// is the machine's. It may be used at once, before the machine is ready,
+	// unless the machine publishes ports: then only after Ready.
 	Conn *net.UnixConn
 
 	cmd     *exec.Cmd

@@ -39,11 +39,9 @@ func (m *Machine) Register(f *pflag.FlagSet) {
 	f.StringArrayVar(&m.labels, "label", nil, "label the machine with `KEY=VALUE`")
 	f.StringVar(&m.isolation, "isolation", machine.IsolationAuto, "isolation `LEVEL`: vm, sandbox, or auto for the highest that works here")
 	f.BoolVar(&m.extracts, "force-extract", false, "extract the pack again, even if the cache has it")
-	f.StringArrayVarP(&m.ports, "publish", "p", nil, "publish a port (not yet)")
+	f.StringArrayVarP(&m.ports, "publish", "p", nil, "publish a port of the machine: `[IP:]HOST:GUEST[/udp]`, IP 127.0.0.1 if absent, HOST 0 for any")
 	f.BoolVar(&m.network, "net", false, "give the machine a network (not yet)")
-	for _, hidden := range []string{"publish", "net"} {
-		f.Lookup(hidden).Hidden = true
-	}
+	f.Lookup("net").Hidden = true
 }
 
 // Isolation is the level that was asked for.
@@ -54,8 +52,8 @@ func (m *Machine) ForceExtract() bool { return m.extracts }
 
 // notYet are wishes that a later version grants.
 func (m *Machine) notYet() error {
-	if m.network || len(m.ports) > 0 {
-		return errors.New("networks and ports are not possible yet: run without --net and -p")
+	if m.network {
+		return errors.New("networks are not possible yet: run without --net; -p works without one")
 	}
 	return nil
 }

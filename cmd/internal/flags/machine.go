@@ -27,6 +27,9 @@ func (m *Machine) Options() (o plan.Options, err error) {
 		}
 		o.Volumes = append(o.Volumes, v)
 	}
+	if o.Ports, err = Ports("-p ", m.ports); err != nil {
+		return o, err
+	}
 	if o.Labels, err = labels(m.labels); err != nil {
 		return o, err
 	}
@@ -55,6 +58,24 @@ func (m *Machine) sizes(o *plan.Options) (err error) {
 		}
 	}
 	return nil
+}
+
+// maxPorts is how many ports a machine may publish at once.
+const maxPorts = 1024
+
+// Ports reads port specifications; name comes before each in errors.
+func Ports(name string, specs []string) ([]machine.Port, error) {
+	var out []machine.Port
+	for _, s := range specs {
+		ports, err := machine.ParsePorts(s)
+		if err != nil {
+			return nil, usage(name+s, err)
+		}
+		if out = append(out, ports...); len(out) > maxPorts {
+			return nil, exit.Usagef("more than %d ports at once cannot be published", maxPorts)
+		}
+	}
+	return out, nil
 }
 
 func labels(list []string) (map[string]string, error) {
