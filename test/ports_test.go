@@ -1,0 +1,135 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// echoServer answers what it gets, on TCP and UDP.
+const echoServer = `
+import asyncio
+async def echo(r, w):
+    w.write(await r.read())
+    await w.drain()
+    w.close()
+class Datagrams(asyncio.DatagramProtocol):
+    def connection_made(self, t): self.t = t
+    def datagram_received(self, d, a): self.t.sendto(d, a)
+async def main():
+    await asyncio.get_running_loop().create_datagram_endpoint(Datagrams, local_addr=("0.0.0.0", 7))
+    s = await asyncio.start_server(echo, "127.0.0.1", 7, backlog=4096)
+    print("ready", flush=True)
+    await s.serve_forever()
+asyncio.run(main())
+`
+
+// startEcho starts a daemon with an echo server that is published on free
+// ports, and returns their addresses by protocol.
+func startEcho(t *testing.T, w *world) map[string]string {
+	t.Helper()
+	w.ok(t, "python", "start", "-p", "0:7", "-p", "0:7/udp")
+	cmd := w.command(t, "python", "exec", "python3", "-c", echoServer)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.ok(t, "python", "stop"); _ = cmd.Wait() })
+	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal("the server in the machine does not start: ", err)
+	}
+	var list []struct {
+		Network, Address string
+		Host             int
+	}
+	if err := json.Unmarshal([]byte(w.ok(t, "python", "port", "--json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]string{}
+	for _, p := range list {
+		at[p.Network] = net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
+	}
+	return at
+}
+
+// N1: published ports work without a network; thousands of connections at once.
+func TestPublishedPorts(t *testing.T) {
+	const connections = 5000
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < connections+100 {
+		t.Fatalf("needs %d descriptors: %d, %v", connections+100, files.Cur, err)
+	}
+	w := newWorld(t)
+	at := startEcho(t, w)
+	open := make([]*net.TCPConn, connections)
+	for i := range open {
+		c, err := net.DialTimeout("tcp", at["tcp"], limit)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(limit))
+		open[i] = c.(*net.TCPConn)
+	}
+	var wg sync.WaitGroup
+	for i, c := range open {
+		wg.Go(func() {
+			word := fmt.Sprint("word ", i)
+			_, _ = io.WriteString(c, word)
+			_ = c.CloseWrite()
+			if got, err := io.ReadAll(c); err != nil || string(got) != word {
+				t.Errorf("connection %d: %q, %v", i, got, err)
+			}
+		})
+	}
+	wg.Wait()
+	c, err := net.Dial("udp", at["udp"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(limit))
+	buf := make([]byte, 64<<10)
+	for _, size := range []int{1, 1400, 32760, 60000} {
+		_, _ = c.Write(buf[:size])
+		if n, err := c.Read(buf); err != nil || n != size {
+			t.Errorf("a datagram of %d bytes came back with %d: %v", size, n, err)
+		}
+	}
+}
+
+// N1: what a run publishes is gone with it, and a taken port is named.
+func TestPortOfARun(t *testing.T) {
+	w := newWorld(t)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	for _, verb := range []string{"run", "start"} {
+		r := w.run(t, "", "busybox", verb, "-p", fmt.Sprintf("%d:80", port))
+		if r.status != 125 || strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, l.Addr().String()) {
+			t.Errorf("%s with a taken port: %+v", verb, r)
+		}
+	}
+	l.Close()
+	r := w.run(t, "", "busybox", "run", "-p", fmt.Sprintf("%d:80", port), "-p", "0:81", "echo", "ran")
+	if r.status != 0 || r.stdout != "ran\n" || !strings.Contains(r.stderr, "81/tcp -> 127.0.0.1:") {
+		t.Errorf("%+v", r)
+	}
+	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("somebody still listens after the run")
+	}
+}
