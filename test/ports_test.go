@@ -33,7 +33,7 @@ asyncio.run(main())
 
 // startEcho starts a daemon with an echo server that is published on free
 // ports, and returns their addresses by protocol.
-func startEcho(t *testing.T, w *world) map[string]string {
+func startEcho(t *testing.T, w *world) (at map[string]string, stop func()) {
 	t.Helper()
 	w.ok(t, "python", "start", "-p", "0:7", "-p", "0:7/udp")
 	cmd := w.command(t, "python", "exec", "python3", "-c", echoServer)
@@ -44,7 +44,6 @@ func startEcho(t *testing.T, w *world) map[string]string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.ok(t, "python", "stop"); _ = cmd.Wait() })
 	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
 		t.Fatal("the server in the machine does not start: ", err)
 	}
@@ -55,11 +54,11 @@ func startEcho(t *testing.T, w *world) map[string]string {
 	if err := json.Unmarshal([]byte(w.ok(t, "python", "port", "--json")), &list); err != nil {
 		t.Fatal(err)
 	}
-	at := map[string]string{}
+	at = map[string]string{}
 	for _, p := range list {
 		at[p.Network] = net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
 	}
-	return at
+	return at, func() { w.ok(t, "python", "stop"); _ = cmd.Wait() }
 }
 
 // N1: published ports work without a network; thousands of connections at once.
@@ -70,7 +69,8 @@ func TestPublishedPorts(t *testing.T) {
 		t.Fatalf("needs %d descriptors: %d, %v", connections+100, files.Cur, err)
 	}
 	w := newWorld(t)
-	at := startEcho(t, w)
+	at, stop := startEcho(t, w)
+	defer stop()
 	open := make([]*net.TCPConn, connections)
 	for i := range open {
 		c, err := net.DialTimeout("tcp", at["tcp"], limit)
