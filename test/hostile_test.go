@@ -11,6 +11,18 @@ import (
 	"testing"
 )
 
+// complaints counts the lines of stderr. That a host cannot run virtual
+// machines is said once in every cache and is no complaint.
+func complaints(stderr string) int {
+	n := 0
+	for line := range strings.Lines(stderr) {
+		if !strings.HasPrefix(line, "smolvm: isolation level vm is not possible here: ") {
+			n++
+		}
+	}
+	return n
+}
+
 // S1: whichever byte of a sidecar is flipped, the pack says so in one line and
 // runs nothing, or (in bytes that nothing reads: padding) runs as ever.
 func TestFlippedBytes(t *testing.T) {
@@ -41,7 +53,7 @@ func TestFlippedBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := w.run(t, "", app, "echo", "ran")
-		refused := r.status == 125 && r.stdout == "" && strings.Count(r.stderr, "\n") == 1
+		refused := r.status == 125 && r.stdout == "" && complaints(r.stderr) == 1
 		if !refused && (r.status != 0 || r.stdout != "ran\n") {
 			t.Errorf("byte %d of %d: %+v", at, len(good), r)
 		}
@@ -61,7 +73,7 @@ func TestTruncatedSidecar(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := w.run(t, "", w.dir+"/app", "echo", "ran")
-		if r.status != 125 || r.stdout != "" || strings.Count(r.stderr, "\n") != 1 {
+		if r.status != 125 || r.stdout != "" || complaints(r.stderr) != 1 {
 			t.Errorf("%d of %d bytes: %+v", size, len(good), r)
 		}
 	}
@@ -106,7 +118,7 @@ func TestPoisonedCache(t *testing.T) {
 			if r.stdout == "ran\n" && r.status == 0 {
 				return
 			}
-			if r.status != 125 || r.stdout != "" || strings.Count(r.stderr, "\n") != 1 {
+			if r.status != 125 || r.stdout != "" || complaints(r.stderr) != 1 {
 				t.Errorf("%+v", r)
 			}
 		})

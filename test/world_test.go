@@ -189,6 +189,12 @@ func packs(t testing.TB) string {
 				return
 			}
 		}
+		// The first run with a cache may tell why there is no virtual machine.
+		cmd := exec.Command(filepath.Join(packsOnce.dir, "busybox"), "true")
+		cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+root+"/cache", "XDG_STATE_HOME="+root+"/state")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			packsOnce.err = cmd.String() + ": " + err.Error() + "\n" + string(out)
+		}
 	})
 	if packsOnce.err != "" {
 		t.Fatal(packsOnce.err)
