@@ -89,7 +89,7 @@ func (e End) push(conn *net.TCPConn, stream io.Writer) error {
 func (e End) pull(conn *net.TCPConn, frames *wire.Reader) error {
 	for {
 		payload, err := e.next(frames)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return conn.CloseWrite()
 		}
 		if err != nil {
@@ -107,7 +107,7 @@ func (e End) next(frames *wire.Reader) ([]byte, error) {
 	for {
 		t, payload, err := frames.Next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil, io.ErrUnexpectedEOF
 		case err != nil:
 			return nil, err
