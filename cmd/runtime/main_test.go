@@ -90,8 +90,6 @@ func TestUsage(t *testing.T) {
 		"run -w x y":             {exit.Usage, "absolute"},
 		"run --cpus 0 x":         {exit.Usage, "1 to"},
 		"run --net x":            {exit.Failure, "not possible yet"},
-		"run -p 80:80 x":         {exit.Failure, "not possible yet"},
-		"start -p 80:80":         {exit.Failure, "not possible yet"},
 		"run x":                  {exit.Failure, "/does/not/exist"},
 		"status":                 {exit.Failure, "/does/not/exist"},
 	} {
