@@ -80,7 +80,7 @@ cmd_test() { # every check and test there is; what CI runs
   cmd_build
   make_images
   unit_tests
-  fuzz 5s
+  fuzz 5000x
   cli_tests
   say "test: all passed"
 }

@@ -37,7 +37,9 @@ unit_tests() {
   go test -timeout 20m "${packages[@]}"
 }
 
-# fuzz TIME: every fuzz target for TIME.
+# fuzz TIME: every fuzz target for TIME, or for COUNTx executions. Checks use a
+# count: at the end of a time Go sometimes reports its own "context deadline
+# exceeded" as a failure of the target.
 fuzz() {
   local package target
   say "fuzz: $1 each"
