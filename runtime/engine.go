@@ -8,6 +8,9 @@ package runtime
 import (
 	"context"
 	"io"
+	"net"
+	"net/netip"
+	"os"
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
@@ -53,6 +56,20 @@ type Host struct {
 	Scratch string
 	// Log takes the engine's and the guest console's messages.
 	Log io.Writer
+	// Link is the machine's network, nil without one: then the guest must have
+	// no way out at all. The lender closes its file after Start.
+	Link *Link
+}
+
+// Link is the machine's end of its only network interface, and how the guest
+// has to configure that.
+type Link struct {
+	// File is a SOCK_SEQPACKET socket that takes and gives Ethernet frames.
+	File    *os.File
+	Address netip.Prefix
+	Gateway netip.Addr
+	MAC     net.HardwareAddr
+	MTU     int
 }
 
 // Instance is one started machine. Its methods may be called concurrently.

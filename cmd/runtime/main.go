@@ -22,6 +22,7 @@ import (
 	"github.com/smolvm/smolvm/runtime/isolate"
 	"github.com/smolvm/smolvm/runtime/krun"
 	"github.com/smolvm/smolvm/runtime/ladder"
+	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 	"github.com/smolvm/smolvm/sidecar"
 )
@@ -42,6 +43,9 @@ func cacheDir() string {
 }
 
 func main() {
+	if network.Entered() {
+		os.Exit(network.Main())
+	}
 	if isolate.Entered() {
 		os.Exit(supervisor.Main(rungs().Engines()))
 	}

@@ -32,6 +32,7 @@ type Config struct {
 	Parts     map[string]string `json:"parts"` // section kind → path in the cache
 	Volumes   []Volume          `json:"volumes,omitempty"`
 	Ports     []Port            `json:"ports,omitempty"`
+	Network   Network           `json:"network"`
 	Process   Process           `json:"process"`
 	Labels    map[string]string `json:"labels,omitempty"`
 }

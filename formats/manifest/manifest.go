@@ -87,6 +87,17 @@ type Defaults struct {
 type Policy struct {
 	// Isolation is the lowest level the pack may run at.
 	Isolation string `json:"isolation,omitempty"`
+	// Network is the most that the machine may reach; without it the runner
+	// decides.
+	Network *Network `json:"network,omitempty"`
+}
+
+// Network is what a machine may reach. Its rules are those of package machine.
+type Network struct {
+	Enabled      bool     `json:"enabled"`
+	AllowHosts   []string `json:"allowHosts,omitempty"`
+	AllowCIDRs   []string `json:"allowCIDRs,omitempty"`
+	HostLoopback []uint16 `json:"hostLoopback,omitempty"`
 }
 
 // Part names a component that the pack carries besides the image, for people

@@ -86,10 +86,20 @@ type Status struct {
 	MemoryMiB  int64  `json:"memoryMiB"`
 	StorageMiB int64  `json:"storageMiB"`
 	Execs      int    `json:"execs"` // commands running now
+	// Network is what the machine may reach.
+	Network Network `json:"network"`
 	// Ports are those that are published.
 	Ports []Port `json:"ports,omitempty"`
 	// Limits names what is not enforced on this host, and why.
 	Limits []string `json:"limits,omitempty"`
+}
+
+// Network is what a machine may reach outside; package machine tells more.
+type Network struct {
+	Enabled      bool     `json:"enabled"`
+	AllowHosts   []string `json:"allowHosts,omitempty"`
+	AllowCIDRs   []string `json:"allowCIDRs,omitempty"`
+	HostLoopback []uint16 `json:"hostLoopback,omitempty"`
 }
 
 // Error is a failure a person will read: one line, with what to do.

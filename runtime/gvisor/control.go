@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/runtime"
 )
 
 const controlName = "control"
@@ -71,11 +73,15 @@ func (c *control) close() {
 	}
 }
 
-// run gives the sandbox its loopback interface and starts the agent. It fails
-// when the sentry dies.
-func (c *control) run(id string) error {
-	if err := c.call("containerManager.SetNetworkArgs", loopbackArgs); err != nil {
-		return fmt.Errorf("give the sandbox its loopback interface: %w", err)
+// run gives the sandbox its interfaces and starts the agent. It fails when the
+// sentry dies.
+func (c *control) run(id string, link *runtime.Link) error {
+	var files []*os.File
+	if link != nil {
+		files = append(files, link.File)
+	}
+	if err := c.call("containerManager.SetNetworkArgs", networkFor(link), files...); err != nil {
+		return fmt.Errorf("give the sandbox its network interfaces: %w", err)
 	}
 	if err := c.call("containerManager.StartRoot", id); err != nil {
 		return fmt.Errorf("start the agent: %w", err)
@@ -83,7 +89,8 @@ func (c *control) run(id string) error {
 	return nil
 }
 
-func (c *control) call(method string, arg any) error {
+// call calls a method; files travel with its first byte.
+func (c *control) call(method string, arg any, files ...*os.File) error {
 	request := struct {
 		Method string `json:"method"`
 		Arg    any    `json:"arg"`
@@ -91,6 +98,17 @@ func (c *control) call(method string, arg any) error {
 	doc, err := json.Marshal(request)
 	if err != nil {
 		return err
+	}
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		n, err := unix.SendmsgN(int(c.conn.Fd()), doc, unix.UnixRights(fds...), nil, 0)
+		if err != nil {
+			return err
+		}
+		doc = doc[n:]
 	}
 	if _, err := c.conn.Write(doc); err != nil {
 		return err
@@ -112,14 +130,3 @@ func (c *control) call(method string, arg any) error {
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
-
-// loopbackArgs is gVisor's boot.CreateLinksAndRoutesArgs with its
-// DefaultLoopbackLink: 127.0.0.1/8 and ::1 on lo, and nothing else.
-var loopbackArgs = json.RawMessage(`{"LoopbackLinks": [{
-	"Name": "lo",
-	"Addresses": [{"Address": "127.0.0.1", "PrefixLen": 8}, {"Address": "::1", "PrefixLen": 128}],
-	"Routes": [
-		{"Destination": {"IP": "127.0.0.0", "Mask": "/wAAAA=="}},
-		{"Destination": {"IP": "::1", "Mask": "/////////////////////w=="}}
-	]
-}]}`)

@@ -102,7 +102,7 @@ func (s *sandbox) start(ctx context.Context) error {
 
 	stop := context.AfterFunc(ctx, func() { _ = s.Kill() })
 	defer stop()
-	err = control.run(s.cfg.ID)
+	err = control.run(s.cfg.ID, s.host.Link)
 	if !stop() {
 		return context.Cause(ctx)
 	}

@@ -22,7 +22,7 @@ type process struct {
 // flags are the sentry's global ones, the same for all of its commands. What
 // is off here cannot be turned on by anything that the guest does.
 var flags = []string{
-	"--network=none",   // loopback only
+	"--network=none",   // nothing of the host's; control.run gives the interfaces
 	"--host-uds=none",  // no socket of the host, not even on a volume
 	"--directfs=false", // the sandbox opens no file; the gofer does
 	"--overlay2=none",  // the agent makes the writable layer

@@ -36,6 +36,7 @@ type Options struct {
 	StorageMiB int64
 	Volumes    []machine.Volume
 	Ports      []machine.Port
+	Network    Network
 	Hostname   string
 	Labels     map[string]string
 }
@@ -65,6 +66,10 @@ func Machine(m *manifest.Manifest, o Options) (machine.Config, error) {
 	}
 	for _, labels := range []map[string]string{m.Image.Config.Labels, m.Defaults.Labels, o.Labels} {
 		maps.Copy(cfg.Labels, labels)
+	}
+	var err error
+	if cfg.Network, err = EffectiveNetwork(m.Policy.Network, o.Network); err != nil {
+		return cfg, err
 	}
 	return cfg, limits(&cfg, &m.Defaults, o)
 }

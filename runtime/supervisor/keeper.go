@@ -14,6 +14,7 @@ import (
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/ports"
 	"github.com/smolvm/smolvm/runtime/state"
 )
@@ -60,7 +61,14 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	if err := k.listen(); err != nil {
 		return err
 	}
-	instance, err := engine.Start(ctx, runtime.Host{Scratch: k.order.Scratch, Log: k.log}, k.order.Config)
+	link, err := k.connect()
+	if err != nil {
+		return err
+	}
+	instance, err := engine.Start(ctx, runtime.Host{Scratch: k.order.Scratch, Log: k.log, Link: link}, k.order.Config)
+	if link != nil {
+		link.File.Close()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -109,6 +117,10 @@ func (k *keeper) tellAgent() error {
 		wire.Host{Address: "127.0.0.1", Names: []string{"localhost"}},
 		wire.Host{Address: "::1", Names: []string{"localhost", "ip6-localhost", "ip6-loopback"}},
 		wire.Host{Address: "127.0.1.1", Names: []string{cfg.Hostname}})
+	if cfg.Network.Enabled {
+		b.Nameservers = []string{network.Gateway().String()}
+		b.Hosts = append(b.Hosts, wire.Host{Address: network.Gateway().String(), Names: []string{"gateway.smolvm.internal"}})
+	}
 	reply, err := k.ask(&wire.Header{Op: wire.OpBoot, Boot: &b})
 	if err != nil {
 		return err
@@ -235,7 +247,8 @@ func (k *keeper) status() *wire.Status {
 		StartedAt: k.started.Format(time.RFC3339Nano),
 		Engine:    k.engine.Name(), Isolation: k.engine.Isolation(), Kernel: k.kernel,
 		CPUs: cfg.CPUs, MemoryMiB: cfg.MemoryMiB, StorageMiB: cfg.StorageMiB,
-		Execs: int(k.execs.Load()), Ports: k.ports.List(), Limits: k.instance.Unenforced(),
+		Network: wire.Network(cfg.Network),
+		Execs:   int(k.execs.Load()), Ports: k.ports.List(), Limits: k.instance.Unenforced(),
 	}
 }
 

@@ -1,9 +1,12 @@
 package supervisor
 
 import (
+	"fmt"
 	"net"
 
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/ports"
 )
 
@@ -17,6 +20,24 @@ func (k *keeper) listen() error {
 	}
 	_, err := k.ports.Listen(want)
 	return err
+}
+
+// connect starts the machine's network, if it is to have one.
+func (k *keeper) connect() (*runtime.Link, error) {
+	if !k.order.Config.Network.Enabled {
+		return nil, nil
+	}
+	p, err := network.Start(k.order.Config.Network, k.log)
+	if err != nil {
+		return nil, err
+	}
+	// The network ends when the machine closes its end of the link.
+	go func() {
+		if err := p.Wait(); err != nil {
+			fmt.Fprintf(k.log, "smolvm: the machine's network ended: %v\n", err)
+		}
+	}()
+	return &p.Link, nil
 }
 
 // open opens a stream to the agent, for a connection to a published port.

@@ -4,7 +4,6 @@
 package flags
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,14 +17,15 @@ import (
 
 // Machine are the flags that describe a machine.
 type Machine struct {
-	cpus              int
-	memory, storage   string
-	volumes, labels   []string
-	hostname          string
-	isolation         string
-	ports             []string
-	network, extracts bool
-	set               *pflag.FlagSet
+	cpus            int
+	memory, storage string
+	volumes, labels []string
+	hostname        string
+	isolation       string
+	ports           []string
+	network         Network
+	extracts        bool
+	set             *pflag.FlagSet
 }
 
 // Register adds the flags to f.
@@ -40,8 +40,8 @@ func (m *Machine) Register(f *pflag.FlagSet) {
 	f.StringVar(&m.isolation, "isolation", machine.IsolationAuto, "isolation `LEVEL`: vm, sandbox, or auto for the highest that works here")
 	f.BoolVar(&m.extracts, "force-extract", false, "extract the pack again, even if the cache has it")
 	f.StringArrayVarP(&m.ports, "publish", "p", nil, "publish a port of the machine: `[IP:]HOST:GUEST[/udp]`, IP 127.0.0.1 if absent, HOST 0 for any")
-	f.BoolVar(&m.network, "net", false, "give the machine a network (not yet)")
-	f.Lookup("net").Hidden = true
+	m.network.Register(f)
+	f.BoolVar(&m.network.grant, "grant", false, "let the network flags go beyond what the pack was made for")
 }
 
 // Isolation is the level that was asked for.
@@ -49,14 +49,6 @@ func (m *Machine) Isolation() string { return m.isolation }
 
 // ForceExtract says that the cache is to be filled again.
 func (m *Machine) ForceExtract() bool { return m.extracts }
-
-// notYet are wishes that a later version grants.
-func (m *Machine) notYet() error {
-	if m.network {
-		return errors.New("networks are not possible yet: run without --net; -p works without one")
-	}
-	return nil
-}
 
 // Name is the flag that tells machines of one pack apart.
 type Name struct{ name string }

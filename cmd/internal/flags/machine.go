@@ -11,7 +11,7 @@ import (
 
 // Options checks the flags and says what they mean for a machine's plan.
 func (m *Machine) Options() (o plan.Options, err error) {
-	if err := m.notYet(); err != nil {
+	if o.Network, err = m.network.Options(); err != nil {
 		return o, err
 	}
 	if err := (ladder.Request{Want: m.isolation}).Check(); err != nil {

@@ -1,0 +1,94 @@
+// Package network gives a machine its network: a process of its own that ends
+// the machine's link in a TCP/IP stack, asks package egress about everything
+// that the machine begins, and does it with ordinary sockets.
+//
+// So a machine needs no interface and no privilege of the host, and no packet
+// of its ever leaves it. The process has no privileges and no files; it dies
+// with its supervisor. Engines only get the other end of the link.
+package network
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/runtime"
+)
+
+// The addresses of the link. Both ends are configured by us: no DHCP.
+var (
+	subnet  = netip.MustParsePrefix("192.168.127.0/24")
+	gateway = netip.MustParseAddr("192.168.127.1")
+	guest   = netip.MustParseAddr("192.168.127.2")
+	// Locally administered addresses.
+	gatewayMAC = net.HardwareAddr{0x5a, 0x94, 0xef, 0xe4, 0x0c, 0x01}
+	guestMAC   = net.HardwareAddr{0x5a, 0x94, 0xef, 0xe4, 0x0c, 0x02}
+)
+
+// mtu of the link: the largest that a frame of 64 KiB holds, for packets cost
+// more than bytes.
+const mtu = 65520
+
+// Gateway is the machine's router and resolver.
+func Gateway() netip.Addr { return gateway }
+
+// environ carries the policy to the new process.
+const environ = "_SMOLVM_NETWORK"
+
+// fdLink is the process's end of the link.
+const fdLink = 3
+
+// Process is a machine's network.
+type Process struct {
+	// Link is the machine's end, for the engine. The caller closes its File.
+	Link runtime.Link
+	cmd  *exec.Cmd
+}
+
+// Start starts the network of a machine. What is refused, and failures, are
+// written to log, a line each.
+func Start(policy machine.Network, log io.Writer) (*Process, error) {
+	doc, err := json.Marshal(policy)
+	if err != nil {
+		return nil, err
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make the machine's network link: %w", err)
+	}
+	for _, fd := range fds {
+		// As far as the host allows; a full buffer drops packets.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "network link"), os.NewFile(uintptr(fds[1]), "network link")
+	defer ours.Close()
+	p := &Process{
+		Link: runtime.Link{File: theirs, Address: netip.PrefixFrom(guest, subnet.Bits()), Gateway: gateway, MAC: guestMAC, MTU: mtu},
+		cmd: &exec.Cmd{
+			Path: "/proc/self/exe", Args: []string{"smolvm-network"}, Dir: "/",
+			Env:        []string{environ + "=" + string(doc)},
+			ExtraFiles: []*os.File{ours},
+			Stdout:     log, Stderr: log,
+			SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+		},
+	}
+	if err := p.cmd.Start(); err != nil {
+		theirs.Close()
+		return nil, fmt.Errorf("start the machine's network: %w", err)
+	}
+	return p, nil
+}
+
+// Wait waits for the network's end, which before the machine's is a failure.
+func (p *Process) Wait() error { return p.cmd.Wait() }
+
+// Kill ends it.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() }

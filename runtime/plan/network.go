@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/formats/manifest"
+)
+
+// Network is what a runner says about a machine's network.
+type Network struct {
+	// Enabled is nil where the runner says nothing.
+	Enabled      *bool
+	AllowHosts   []string
+	AllowCIDRs   []string
+	HostLoopback []uint16
+	// Grant lets the runner widen what the packer laid down.
+	Grant bool
+}
+
+// network is the policy in effect: the runner's wishes within the packer's
+// policy, if there is one, or beyond it if they are granted.
+func network(policy *manifest.Network, o Network) (machine.Network, error) {
+	want := machine.Network{AllowHosts: o.AllowHosts, AllowCIDRs: o.AllowCIDRs, HostLoopback: o.HostLoopback}
+	asked := want.Restricted() || len(o.HostLoopback) > 0
+	want.Enabled = asked
+	if o.Enabled != nil {
+		want.Enabled = *o.Enabled
+	}
+	if !want.Enabled && asked {
+		return want, fmt.Errorf("--net=false and rules for a network contradict each other")
+	}
+	if policy == nil {
+		return want, nil
+	}
+	baked := machine.Network(*policy)
+	switch {
+	case o.Enabled != nil && !*o.Enabled:
+		return machine.Network{}, nil
+	case o.Grant && want.Enabled:
+		return want, nil
+	case !want.Restricted() && len(o.HostLoopback) == 0:
+		if want.Enabled && !baked.Enabled {
+			return want, widened("--net")
+		}
+		return baked, nil
+	}
+	if what := beyond(&baked, &want); what != "" {
+		return want, widened(what)
+	}
+	if !want.Restricted() {
+		want.AllowHosts, want.AllowCIDRs = baked.AllowHosts, baked.AllowCIDRs
+	}
+	return want, nil
+}
+
+func widened(what string) error {
+	return fmt.Errorf("%s goes beyond what this pack was made for (its info tells); add --grant if you mean it", what)
+}
+
+// beyond names what want has and baked does not.
+func beyond(baked, want *machine.Network) string {
+	if !baked.Enabled {
+		return "a network"
+	}
+	for _, host := range want.AllowHosts {
+		covers := func(rule string) bool { return machine.HostMatches(rule, host) || rule == host }
+		if baked.Restricted() && !slices.ContainsFunc(baked.AllowHosts, covers) {
+			return "--allow-host " + host
+		}
+	}
+	for _, cidr := range want.AllowCIDRs {
+		p, _ := netip.ParsePrefix(cidr)
+		covers := func(rule string) bool {
+			r, err := netip.ParsePrefix(rule)
+			return err == nil && r.Contains(p.Addr()) && r.Bits() <= p.Bits()
+		}
+		// Without rules a network still keeps private ranges out, which a
+		// prefix would open.
+		if !slices.ContainsFunc(baked.AllowCIDRs, covers) {
+			return "--allow-cidr " + cidr
+		}
+	}
+	for _, port := range want.HostLoopback {
+		if !slices.Contains(baked.HostLoopback, port) {
+			return fmt.Sprintf("--host-loopback %d", port)
+		}
+	}
+	return ""
+}
