@@ -57,12 +57,14 @@ type infoReport struct {
 	MemoryMiB  int64             `json:"memoryMiB"`
 	StorageMiB int64             `json:"storageMiB"`
 	// Isolation is the level a run would have here, empty if none is possible.
-	Isolation string          `json:"isolation"`
-	Floor     string          `json:"isolationFloor,omitempty"`
-	Levels    []levelReport   `json:"levels"`
-	Parts     []manifest.Part `json:"parts,omitempty"`
-	Cache     string          `json:"cache"`
-	State     string          `json:"state"`
+	Isolation string `json:"isolation"`
+	// Network is what a run without network flags may reach.
+	Network machine.Network `json:"network"`
+	Floor   string          `json:"isolationFloor,omitempty"`
+	Levels  []levelReport   `json:"levels"`
+	Parts   []manifest.Part `json:"parts,omitempty"`
+	Cache   string          `json:"cache"`
+	State   string          `json:"state"`
 }
 
 type levelReport struct {
@@ -93,7 +95,8 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if r.Cache, err = sidecar.DefaultCacheDir(); err != nil {
 		return nil, err
 	}
-	for _, f := range rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
+	networked := m.Policy.Network != nil && m.Policy.Network.Enabled
+	for _, f := range rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has, Network: networked}) {
 		level := levelReport{Isolation: f.Engine.Isolation(), Engine: f.Engine.Name(), Guarantee: ladder.Guarantee(f.Engine.Isolation())}
 		if f.Err != nil {
 			level.Problem = f.Err.Error()
@@ -106,6 +109,7 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.Network = cfg.Network
 	r.CPUs, r.MemoryMiB, r.StorageMiB = cfg.CPUs, cfg.MemoryMiB, cfg.StorageMiB
 	return r, nil
 }
@@ -137,6 +141,7 @@ func (r *infoReport) print(out io.Writer) {
 	if r.Floor != "" {
 		line("", "this pack demands at least %s", r.Floor)
 	}
+	line("Network:", "%s", &r.Network)
 	line("Cache:", "%s", r.Cache)
 	line("State:", "%s", r.State)
 	line("Version:", "smolvm %s", r.Version)

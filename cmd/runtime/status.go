@@ -13,6 +13,7 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/flags"
 	"github.com/smolvm/smolvm/formats/exit"
+	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/ladder"
@@ -89,6 +90,8 @@ func (r *statusReport) print(out io.Writer) error {
 	fmt.Fprintf(out, "Daemon running (pid: %d, uptime: %ds)\n", r.PID, r.UptimeSeconds)
 	fmt.Fprintf(out, "Isolation: %s (%s)\n", r.Isolation, ladder.Guarantee(r.Isolation))
 	fmt.Fprintf(out, "Resources: %d CPUs, %d MiB memory, %d MiB storage; %d commands running\n", r.CPUs, r.MemoryMiB, r.StorageMiB, r.Execs)
+	network := machine.Network(r.Network)
+	fmt.Fprintf(out, "Network: %s\n", &network)
 	for _, p := range r.Ports {
 		fmt.Fprintf(out, "Published: %s\n", published(p))
 	}

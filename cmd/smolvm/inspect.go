@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 )
 
@@ -111,6 +112,12 @@ func describeRun(line func(name, value string), m *manifest.Manifest) {
 		line("storage", humanSize(d.StorageMiB<<20))
 	}
 	line("isolation", or(m.Policy.Isolation, "auto"))
+	network := "the runner's choice"
+	if m.Policy.Network != nil {
+		policy := machine.Network(*m.Policy.Network)
+		network = policy.String()
+	}
+	line("network", network)
 	labels := maps.Clone(c.Labels)
 	if labels == nil {
 		labels = map[string]string{}

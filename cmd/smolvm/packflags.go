@@ -12,10 +12,12 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/smolvm/smolvm/cmd/internal/flags"
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack"
 	"github.com/smolvm/smolvm/pack/source"
+	"github.com/smolvm/smolvm/runtime/plan"
 )
 
 // packOptions are pack's flags as they are written.
@@ -26,6 +28,7 @@ type packOptions struct {
 	cpus                             int
 	env, labels, engines             []string
 	single, quiet, tlsVerify         bool
+	network                          flags.Network
 }
 
 func (o *packOptions) register(f *pflag.FlagSet) {
@@ -41,6 +44,7 @@ func (o *packOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.entrypoint, "entrypoint", "", "replace the image's entrypoint: `COMMAND`, or a JSON array; '' for none")
 	f.StringVar(&o.isolation, "isolation", machine.IsolationAuto, "lowest `LEVEL` the pack may run at: auto, sandbox or vm")
 	f.StringArrayVar(&o.engines, "engine", nil, "carry only this `ENGINE`: "+strings.Join(pack.EngineNames(), ", ")+" (default: all there are)")
+	o.network.Register(f)
 	f.StringVar(&o.level, "compression", "", fmt.Sprintf("zstd `LEVEL`, %d (fast) to %d (small) (default %d)", pack.MinLevel, pack.MaxLevel, pack.DefaultLevel))
 	f.StringArrayVar(&o.labels, "label", nil, "label the pack with `KEY=VALUE`")
 	f.BoolVar(&o.tlsVerify, "tls-verify", true, "insist on HTTPS and a trusted certificate")
@@ -48,7 +52,7 @@ func (o *packOptions) register(f *pflag.FlagSet) {
 }
 
 // build checks the command line and turns it into pack's options.
-func (o *packOptions) build(flags *pflag.FlagSet, args []string) (pack.Options, error) {
+func (o *packOptions) build(f *pflag.FlagSet, args []string) (pack.Options, error) {
 	switch {
 	case len(args) == 0:
 		return pack.Options{}, fmt.Errorf("pack needs the name of an IMAGE")
@@ -60,13 +64,13 @@ func (o *packOptions) build(flags *pflag.FlagSet, args []string) (pack.Options, 
 	opts := pack.Options{Image: args[0], Output: o.output, SingleFile: o.single, Engines: o.engines}
 	opts.Source.Insecure = !o.tlsVerify
 	opts.Source.Platform = source.DefaultPlatform()
-	for _, set := range []func(*pack.Options) error{o.setPlatform, o.setLevel, o.setEngines, o.setIsolation, o.setCreated} {
+	for _, set := range []func(*pack.Options) error{o.setPlatform, o.setLevel, o.setEngines, o.setIsolation, o.setNetwork, o.setCreated} {
 		if err := set(&opts); err != nil {
 			return pack.Options{}, err
 		}
 	}
 	var err error
-	opts.Defaults, err = o.defaults(flags)
+	opts.Defaults, err = o.defaults(f)
 	return opts, err
 }
 
@@ -110,6 +114,24 @@ func (o *packOptions) setIsolation(opts *pack.Options) error {
 	return nil
 }
 
+// setNetwork lays down what the machine may reach, if the packer says anything
+// about that.
+func (o *packOptions) setNetwork(opts *pack.Options) error {
+	want, err := o.network.Options()
+	if err != nil {
+		return err
+	}
+	effective, err := plan.EffectiveNetwork(nil, want)
+	if err != nil {
+		return err
+	}
+	if effective.Enabled || want.Enabled != nil {
+		policy := manifest.Network(effective)
+		opts.Policy.Network = &policy
+	}
+	return nil
+}
+
 // setCreated dates the pack only when the caller fixes the date.
 // See https://reproducible-builds.org/specs/source-date-epoch/
 func (o *packOptions) setCreated(opts *pack.Options) error {
@@ -125,19 +147,19 @@ func (o *packOptions) setCreated(opts *pack.Options) error {
 	return nil
 }
 
-func (o *packOptions) defaults(flags *pflag.FlagSet) (d manifest.Defaults, err error) {
-	if flags.Changed("cpus") {
+func (o *packOptions) defaults(f *pflag.FlagSet) (d manifest.Defaults, err error) {
+	if f.Changed("cpus") {
 		if err := machine.CheckCPUs(o.cpus); err != nil {
 			return d, fmt.Errorf("--cpus: %w", err)
 		}
 		d.CPUs = o.cpus
 	}
-	if flags.Changed("mem") {
+	if f.Changed("mem") {
 		if d.MemoryMiB, err = machine.ParseMemory(o.mem); err != nil {
 			return d, fmt.Errorf("--mem: %w", err)
 		}
 	}
-	if flags.Changed("storage") {
+	if f.Changed("storage") {
 		if d.StorageMiB, err = machine.ParseStorage(o.storage); err != nil {
 			return d, fmt.Errorf("--storage: %w", err)
 		}
@@ -146,7 +168,7 @@ func (o *packOptions) defaults(flags *pflag.FlagSet) (d manifest.Defaults, err e
 		return d, fmt.Errorf("--workdir %q is not an absolute path", o.workdir)
 	}
 	d.User = o.user
-	if flags.Changed("entrypoint") {
+	if f.Changed("entrypoint") {
 		if d.Entrypoint, err = parseEntrypoint(o.entrypoint); err != nil {
 			return d, err
 		}

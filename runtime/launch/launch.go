@@ -56,8 +56,12 @@ type Machine struct {
 // Prepare does everything that needs no new process. The caller closes the
 // machine once it is started.
 func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, error) {
+	network, err := plan.EffectiveNetwork(p.Manifest.Policy.Network, req.Options.Network)
+	if err != nil {
+		return nil, err
+	}
 	rung, dropped, err := h.Ladder.Choose(ctx, ladder.Request{
-		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has,
+		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has, Network: network.Enabled,
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,9 +21,9 @@ type Network struct {
 	Grant bool
 }
 
-// network is the policy in effect: the runner's wishes within the packer's
-// policy, if there is one, or beyond it if they are granted.
-func network(policy *manifest.Network, o Network) (machine.Network, error) {
+// EffectiveNetwork is the policy in effect: the runner's wishes within the
+// packer's policy, if there is one, or beyond it if they are granted.
+func EffectiveNetwork(policy *manifest.Network, o Network) (machine.Network, error) {
 	want := machine.Network{AllowHosts: o.AllowHosts, AllowCIDRs: o.AllowCIDRs, HostLoopback: o.HostLoopback}
 	asked := want.Restricted() || len(o.HostLoopback) > 0
 	want.Enabled = asked
@@ -33,9 +34,15 @@ func network(policy *manifest.Network, o Network) (machine.Network, error) {
 		return want, fmt.Errorf("--net=false and rules for a network contradict each other")
 	}
 	if policy == nil {
+		if len(o.HostLoopback) > 0 && o.Enabled == nil && !want.Restricted() {
+			return want, errors.New("--host-loopback opens a port besides a network: add --net, or an --allow-host or --allow-cidr")
+		}
 		return want, nil
 	}
-	baked := machine.Network(*policy)
+	baked, err := checked(policy)
+	if err != nil {
+		return want, err
+	}
 	switch {
 	case o.Enabled != nil && !*o.Enabled:
 		return machine.Network{}, nil
@@ -54,6 +61,22 @@ func network(policy *manifest.Network, o Network) (machine.Network, error) {
 		want.AllowHosts, want.AllowCIDRs = baked.AllowHosts, baked.AllowCIDRs
 	}
 	return want, nil
+}
+
+// checked is a packer's policy if it makes sense.
+func checked(policy *manifest.Network) (machine.Network, error) {
+	baked := machine.Network(*policy)
+	for _, host := range baked.AllowHosts {
+		if normal, err := machine.ParseHost(host); err != nil || normal != host {
+			return baked, fmt.Errorf("the pack's network policy is broken: %q is no host rule", host)
+		}
+	}
+	for _, cidr := range baked.AllowCIDRs {
+		if normal, err := machine.ParseCIDR(cidr); err != nil || normal != cidr {
+			return baked, fmt.Errorf("the pack's network policy is broken: %q is no address rule", cidr)
+		}
+	}
+	return baked, nil
 }
 
 func widened(what string) error {
