@@ -96,5 +96,5 @@ func HostMatches(rule, name string) bool {
 	if !wild {
 		return rule == name
 	}
-	return len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+	return len(name) > len(suffix) && strings.HasSuffix(name, suffix) && !strings.HasPrefix(name, ".")
 }

@@ -47,6 +47,10 @@ func EffectiveNetwork(policy *manifest.Network, o Network) (machine.Network, err
 	case o.Enabled != nil && !*o.Enabled:
 		return machine.Network{}, nil
 	case o.Grant && want.Enabled:
+		if o.Enabled == nil && !want.Restricted() {
+			// A port more is not everything.
+			want.AllowHosts, want.AllowCIDRs = baked.AllowHosts, baked.AllowCIDRs
+		}
 		return want, nil
 	case !want.Restricted() && len(o.HostLoopback) == 0:
 		if want.Enabled && !baked.Enabled {

@@ -31,9 +31,9 @@ func Host(b []byte) (string, Result) {
 	name, result := "", Nothing
 	switch {
 	case b[0] == recordHandshake:
-		name, result = tls(b)
+		name, result = handshake(b)
 	case isHTTP(b):
-		name, result = http(b)
+		name, result = request(b)
 	case mayBeHTTP(b):
 		result = More
 	}
@@ -66,15 +66,15 @@ func mayBeHTTP(b []byte) bool {
 	return false
 }
 
-// http reads a request's head (RFC 9112). A request for an absolute URL, or a
+// request reads a request's head (RFC 9112). A request for an absolute URL, or a
 // CONNECT, names two hosts and asks for a proxy: it is broken here, as is
 // HTTP/2 without TLS, whose first bytes name nobody.
-func http(b []byte) (string, Result) {
+func request(b []byte) (string, Result) {
 	head, _, whole := bytes.Cut(b, []byte("\r\n\r\n"))
 	lines := strings.Split(string(head), "\r\n")
-	if request := strings.Split(lines[0], " "); len(lines) > 1 || whole {
-		if len(request) != 3 || !strings.HasPrefix(request[2], "HTTP/1.") ||
-			!strings.HasPrefix(request[1], "/") && request[1] != "*" {
+	if words := strings.Split(lines[0], " "); len(lines) > 1 || whole {
+		if len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/1.") ||
+			!strings.HasPrefix(words[1], "/") && words[1] != "*" {
 			return "", Broken
 		}
 	}
@@ -112,9 +112,9 @@ const (
 	maxRecord       = 1<<14 + 256
 )
 
-// tls finds the server name in a ClientHello, which may be spread over several
+// handshake finds the server name in a ClientHello, which may be spread over several
 // records.
-func tls(b []byte) (string, Result) {
+func handshake(b []byte) (string, Result) {
 	var hello []byte
 	for {
 		if len(b) < 5 {
