@@ -43,11 +43,11 @@ func EffectiveNetwork(policy *manifest.Network, o Network) (machine.Network, err
 	if err != nil {
 		return want, err
 	}
-	return within(baked, want, o)
+	return reconcile(baked, want, o)
 }
 
-// within fits what the runner wants into what the packer laid down.
-func within(baked, want machine.Network, o Network) (machine.Network, error) {
+// reconcile fits what the runner wants into what the packer laid down.
+func reconcile(baked, want machine.Network, o Network) (machine.Network, error) {
 	switch {
 	case o.Enabled != nil && !*o.Enabled:
 		return machine.Network{}, nil
