@@ -245,7 +245,7 @@ func TestDoctorVersionCache(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"pack", "--help"}, {"inspect", "--help"}, {"verify", "--help"}, {"cache", "prune", "--help"}} {
 		out := ok(t, args...)
-		if n := strings.Count(out, "\n"); n > 40 {
+		if n := strings.Count(out, "\n"); n > 44 {
 			t.Errorf("%v: %d lines", args, n)
 		}
 		for line := range strings.Lines(out) {
