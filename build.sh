@@ -48,15 +48,15 @@ cmd_build() { # build everything into dist/
   VERSION=$(version)
   export VERSION
   mkdir -p "$BIN" "$DIST"
-  say "build: stub, runtime, agent, sentry ($VERSION; the sentry's first build takes two minutes)"
+  say "build: stub, runtime, network, agent, sentry ($VERSION; the sentry's first build takes two minutes)"
   local name
-  for name in stub runtime agent; do go_binary "$BIN/$name" "./cmd/$name"; done
+  for name in stub runtime network agent; do go_binary "$BIN/$name" "./cmd/$name"; done
   cmd/sentry/build.sh "$BIN/sentry"
   krun_parts
   go_binary "$BIN/vmm" ./cmd/vmm
   say "build: the parts that every pack carries"
   go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" \
-    -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf" \
+    -part network="$BIN/network" -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf" \
     -component libkrun="$KRUN_LIBKRUN,Apache-2.0" -component "Linux=$KRUN_LINUX,GPL-2.0-only" \
     -component "glibc=$(krun_version libc6),LGPL-2.1-or-later" -component "libgcc=$(krun_version libgcc-s1),GPL-3.0-or-later WITH GCC-exception-3.1" \
     -component "libcap-ng=$(krun_version libcap-ng0),LGPL-2.1-or-later"

@@ -88,6 +88,9 @@ func (p *parts) choose(opts Options) ([]manifest.Section, error) {
 		}
 		sections = append(sections, s)
 	}
+	if s, ok := p.manifest.Section(manifest.KindNetwork, ""); ok {
+		sections = append(sections, s)
+	}
 	var names, levels []string
 	for _, e := range engines {
 		if len(opts.Engines) > 0 && !slices.Contains(opts.Engines, e.name) {

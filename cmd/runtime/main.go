@@ -22,7 +22,6 @@ import (
 	"github.com/smolvm/smolvm/runtime/isolate"
 	"github.com/smolvm/smolvm/runtime/krun"
 	"github.com/smolvm/smolvm/runtime/ladder"
-	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 	"github.com/smolvm/smolvm/sidecar"
 )
@@ -43,9 +42,6 @@ func cacheDir() string {
 }
 
 func main() {
-	if network.Entered() {
-		os.Exit(network.Main())
-	}
 	if isolate.Entered() {
 		os.Exit(supervisor.Main(rungs().Engines()))
 	}

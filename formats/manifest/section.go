@@ -8,6 +8,7 @@ const (
 	KindStorage = "storage"  // an empty ext4 file system, grown at first use
 	KindAgent   = "agent"    // the guest's own EROFS disk: PID 1 and its tools
 	KindSentry  = "sentry"   // the gVisor engine's executable
+	KindNetwork = "network"  // the executable that is a machine's network
 	KindVMM     = "vmm"      // the libkrun engine's executable
 	KindLibkrun = "libkrun"  // libkrun.so
 	KindLibc    = "libc"     // what VMM and libkrun link to, one tar

@@ -52,7 +52,7 @@ const recipe = 1
 type part struct{ kind, path string }
 
 // executables are the kinds whose sections are programs.
-var executables = []string{manifest.KindRuntime, manifest.KindSentry, manifest.KindVMM, manifest.KindStub}
+var executables = []string{manifest.KindRuntime, manifest.KindSentry, manifest.KindNetwork, manifest.KindVMM, manifest.KindStub}
 
 func (o Options) parts() []part {
 	paths := map[string]string{manifest.KindNotices: o.Notices}

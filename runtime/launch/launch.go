@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -60,6 +61,9 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 	if err != nil {
 		return nil, err
 	}
+	if network.Enabled && !p.Has(manifest.KindNetwork) {
+		return nil, errors.New("the pack was made without what machines need for a network: pack the image again")
+	}
 	rung, dropped, err := h.Ladder.Choose(ctx, ladder.Request{
 		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has, Network: network.Enabled,
 	})
@@ -83,7 +87,11 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 	m.Config.Isolation = req.Isolation
 	m.Config.Pack = p.Reader.Digest()
 	m.Config.Name = req.Name
-	if err := m.fill(ctx, p, dir, rung.Parts, req); err != nil {
+	kinds := rung.Parts
+	if network.Enabled {
+		kinds = append(slices.Clone(kinds), manifest.KindNetwork)
+	}
+	if err := m.fill(ctx, p, dir, kinds, req); err != nil {
 		m.Close()
 		return nil, err
 	}

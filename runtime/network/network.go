@@ -1,10 +1,10 @@
-// Package network gives a machine its network: a process of its own that ends
-// the machine's link in a TCP/IP stack, asks package egress about everything
-// that the machine begins, and does it with ordinary sockets.
+// Package network gives a machine its network: it starts the process (package
+// outside, in an executable of its own, because a TCP/IP stack costs every
+// start) that ends the machine's link, and lays down the link's addresses.
 //
 // So a machine needs no interface and no privilege of the host, and no packet
-// of its ever leaves it. The process has no privileges and no files; it dies
-// with its supervisor. Engines only get the other end of the link.
+// of its ever leaves it. The process dies with its supervisor. Engines only
+// get the other end of the link.
 package network
 
 import (
@@ -25,26 +25,24 @@ import (
 
 // The addresses of the link. Both ends are configured by us: no DHCP.
 var (
-	subnet  = netip.MustParsePrefix("192.168.127.0/24")
-	gateway = netip.MustParseAddr("192.168.127.1")
+	Subnet = netip.MustParsePrefix("192.168.127.0/24")
+	// Gateway is the machine's router and resolver.
+	Gateway = netip.MustParseAddr("192.168.127.1")
 	guest   = netip.MustParseAddr("192.168.127.2")
 	// Locally administered addresses.
-	gatewayMAC = net.HardwareAddr{0x5a, 0x94, 0xef, 0xe4, 0x0c, 0x01}
+	GatewayMAC = net.HardwareAddr{0x5a, 0x94, 0xef, 0xe4, 0x0c, 0x01}
 	guestMAC   = net.HardwareAddr{0x5a, 0x94, 0xef, 0xe4, 0x0c, 0x02}
 )
 
-// mtu of the link: the largest that a frame of 64 KiB holds, for packets cost
+// MTU of the link: the largest that a frame of 64 KiB holds, for packets cost
 // more than bytes.
-const mtu = 65520
+const MTU = 65520
 
-// Gateway is the machine's router and resolver.
-func Gateway() netip.Addr { return gateway }
+// Environ carries the policy to the new process.
+const Environ = "_SMOLVM_NETWORK"
 
-// environ carries the policy to the new process.
-const environ = "_SMOLVM_NETWORK"
-
-// fdLink is the process's end of the link.
-const fdLink = 3
+// FDLink is the process's end of the link.
+const FDLink = 3
 
 // Process is a machine's network.
 type Process struct {
@@ -53,9 +51,9 @@ type Process struct {
 	cmd  *exec.Cmd
 }
 
-// Start starts the network of a machine. What is refused, and failures, are
+// Start starts the network of a machine with its executable. What is refused, and failures, are
 // written to log, a line each.
-func Start(policy machine.Network, log io.Writer) (*Process, error) {
+func Start(executable string, policy machine.Network, log io.Writer) (*Process, error) {
 	doc, err := json.Marshal(policy)
 	if err != nil {
 		return nil, err
@@ -71,10 +69,10 @@ func Start(policy machine.Network, log io.Writer) (*Process, error) {
 	ours, theirs := os.NewFile(uintptr(fds[0]), "network link"), os.NewFile(uintptr(fds[1]), "network link")
 	defer ours.Close()
 	p := &Process{
-		Link: runtime.Link{File: theirs, Address: netip.PrefixFrom(guest, subnet.Bits()), Gateway: gateway, MAC: guestMAC, MTU: mtu},
+		Link: runtime.Link{File: theirs, Address: netip.PrefixFrom(guest, Subnet.Bits()), Gateway: Gateway, MAC: guestMAC, MTU: MTU},
 		cmd: &exec.Cmd{
-			Path: "/proc/self/exe", Args: []string{"smolvm-network"}, Dir: "/",
-			Env:        []string{environ + "=" + string(doc)},
+			Path: executable, Args: []string{"smolvm-network"}, Dir: "/",
+			Env:        []string{Environ + "=" + string(doc)},
 			ExtraFiles: []*os.File{ours},
 			Stdout:     log, Stderr: log,
 			SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},

@@ -118,8 +118,8 @@ func (k *keeper) tellAgent() error {
 		wire.Host{Address: "::1", Names: []string{"localhost", "ip6-localhost", "ip6-loopback"}},
 		wire.Host{Address: "127.0.1.1", Names: []string{cfg.Hostname}})
 	if cfg.Network.Enabled {
-		b.Nameservers = []string{network.Gateway().String()}
-		b.Hosts = append(b.Hosts, wire.Host{Address: network.Gateway().String(), Names: []string{"gateway.smolvm.internal"}})
+		b.Nameservers = []string{network.Gateway.String()}
+		b.Hosts = append(b.Hosts, wire.Host{Address: network.Gateway.String(), Names: []string{"gateway.smolvm.internal"}})
 	}
 	reply, err := k.ask(&wire.Header{Op: wire.OpBoot, Boot: &b})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/network"
@@ -27,7 +28,7 @@ func (k *keeper) connect() (*runtime.Link, error) {
 	if !k.order.Config.Network.Enabled {
 		return nil, nil
 	}
-	p, err := network.Start(k.order.Config.Network, k.log)
+	p, err := network.Start(k.order.Config.Parts[manifest.KindNetwork], k.order.Config.Network, k.log)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,9 @@
-package network
+// Package outside is the process that is a machine's network: it ends the
+// machine's link in a TCP/IP stack, asks package egress about everything that
+// the machine begins, and does what is allowed with ordinary sockets.
+//
+// It parses hostile packets, so it has no privileges and no files.
+package outside
 
 import (
 	"encoding/json"
@@ -13,18 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/network/dns"
 	"github.com/smolvm/smolvm/runtime/network/egress"
 	"github.com/smolvm/smolvm/runtime/network/stack"
 )
 
-// Entered says whether Start started this process.
-func Entered() bool { return os.Getenv(environ) != "" }
-
 // resolvConf names the host's resolvers.
 const resolvConf = "/etc/resolv.conf"
 
-// Main is the whole life of the process that Start started, and returns its
+// Main is the whole life of the process that network.Start started, and returns its
 // exit status.
 func Main() int {
 	if err := run(); err != nil {
@@ -35,9 +38,9 @@ func Main() int {
 }
 
 func run() error {
-	unix.CloseOnExec(fdLink)
+	unix.CloseOnExec(network.FDLink)
 	var policy machine.Network
-	if err := json.Unmarshal([]byte(os.Getenv(environ)), &policy); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv(network.Environ)), &policy); err != nil {
 		return fmt.Errorf("read the policy: %w", err)
 	}
 	if err := dropPrivileges(); err != nil {
@@ -50,7 +53,7 @@ func run() error {
 	r := &relay{filter: filter, loopback: policy.HostLoopback, flows: make(chan struct{}, maxFlows)}
 	r.resolver = &dns.Server{Filter: filter, Ask: dns.Upstream(resolvConf), Refused: refused}
 	return stack.Run(stack.Link{
-		FD: fdLink, MTU: mtu, Gateway: gateway, Subnet: subnet, MAC: gatewayMAC, Trusted: true,
+		FD: network.FDLink, MTU: network.MTU, Gateway: network.Gateway, Subnet: network.Subnet, MAC: network.GatewayMAC, Trusted: true,
 	}, r)
 }
 

@@ -1,4 +1,4 @@
-package network
+package outside
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/network/dns"
 	"github.com/smolvm/smolvm/runtime/network/egress"
 	"github.com/smolvm/smolvm/runtime/network/sniff"
@@ -43,14 +44,14 @@ type relay struct {
 // TCP connects to the outside first: the machine's program then sees the
 // refusal that there is.
 func (r *relay) TCP(dst netip.AddrPort, accept func() (stack.Conn, error), refuse func()) {
-	if dst.Addr() == gateway && dst.Port() == dnsPort {
+	if dst.Addr() == network.Gateway && dst.Port() == dnsPort {
 		if conn, err := accept(); err == nil {
 			r.dnsConnection(conn)
 		}
 		return
 	}
 	target, verdict := dst, egress.Verdict{}
-	if dst.Addr() == gateway {
+	if dst.Addr() == network.Gateway {
 		target = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), dst.Port())
 		verdict = egress.Verdict{Allowed: slices.Contains(r.loopback, dst.Port()), Rule: "no --host-loopback opens that port of the host"}
 	} else {
@@ -144,7 +145,7 @@ func (r *relay) UDP(dst netip.AddrPort, conn net.Conn) {
 	default:
 		return
 	}
-	if dst.Addr() == gateway && dst.Port() == dnsPort {
+	if dst.Addr() == network.Gateway && dst.Port() == dnsPort {
 		r.dnsFlow(conn)
 		return
 	}
@@ -152,7 +153,7 @@ func (r *relay) UDP(dst netip.AddrPort, conn net.Conn) {
 	if verdict.Allowed && verdict.ByName && dst.Port() == httpsPort {
 		verdict = egress.Verdict{Rule: "QUIC hides the host's name; TCP is possible"}
 	}
-	if dst.Addr() == gateway {
+	if dst.Addr() == network.Gateway {
 		verdict = egress.Verdict{Rule: "the gateway answers nothing but DNS"}
 	}
 	if !verdict.Allowed {
