@@ -5,7 +5,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -84,8 +87,14 @@ func guest(cfg machine.Config) wire.Boot {
 			File:     v.File,
 		})
 	}
+	// The guest mounts in order, and the user's order may name a nested one
+	// before what it lies in.
+	slices.SortStableFunc(boot.Volumes, func(a, b wire.Volume) int { return depth(a.Target) - depth(b.Target) })
 	return boot
 }
+
+// depth is how many directories a path goes down.
+func depth(path string) int { return strings.Count(filepath.Join("/", path), "/") }
 
 // Stream implements runtime.Instance.
 func (vm *instance) Stream() io.ReadWriteCloser { return vm.stream }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,6 +63,16 @@ func TestGuest(t *testing.T) {
 		if got.Volumes[i] != want[i] {
 			t.Errorf("volume %d: %+v", i, got.Volumes[i])
 		}
+	}
+	// R6: what lies in another volume is mounted after it, whatever the order
+	// on the command line.
+	nested := guest(machine.Config{Volumes: []machine.Volume{{Guest: "/mnt/x/inner"}, {Guest: "/other"}, {Guest: "/mnt/x/"}}})
+	var order []string
+	for _, v := range nested.Volumes {
+		order = append(order, v.Mount.Source+" "+v.Target)
+	}
+	if want := []string{"/volumes/1 /other", "/volumes/2 /mnt/x/", "/volumes/0 /mnt/x/inner"}; !slices.Equal(order, want) {
+		t.Errorf("mounted in the order %q, want %q", order, want)
 	}
 	if got := guest(machine.Config{}); got.Upper.Device != "" || got.Share.Type != "" {
 		t.Errorf("without storage: %+v", got.Upper)

@@ -40,6 +40,9 @@ func (e *Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Confi
 	if err := check(cfg); err != nil {
 		return nil, err
 	}
+	if host.Log == nil {
+		host.Log = io.Discard
+	}
 	l, err := e.launch(host, cfg)
 	if err != nil {
 		return nil, err
