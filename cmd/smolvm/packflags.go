@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -169,7 +168,7 @@ func (o *packOptions) defaults(f *pflag.FlagSet) (d manifest.Defaults, err error
 	}
 	d.User = o.user
 	if f.Changed("entrypoint") {
-		if d.Entrypoint, err = parseEntrypoint(o.entrypoint); err != nil {
+		if d.Entrypoint, err = flags.ParseEntrypoint(o.entrypoint); err != nil {
 			return d, err
 		}
 	}
@@ -178,22 +177,6 @@ func (o *packOptions) defaults(f *pflag.FlagSet) (d manifest.Defaults, err error
 	}
 	d.Labels, err = parseLabels(o.labels)
 	return d, err
-}
-
-// parseEntrypoint takes a command, a JSON array of a command and its
-// arguments, or nothing.
-func parseEntrypoint(s string) (*[]string, error) {
-	list := []string{}
-	switch {
-	case s == "":
-	case strings.HasPrefix(s, "["):
-		if err := json.Unmarshal([]byte(s), &list); err != nil {
-			return nil, fmt.Errorf("--entrypoint %q is not a JSON array of strings", s)
-		}
-	default:
-		list = []string{s}
-	}
-	return &list, nil
 }
 
 // parseEnv gives a KEY without a value the caller's; one that the caller does

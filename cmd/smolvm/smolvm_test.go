@@ -143,11 +143,6 @@ func TestPackOptions(t *testing.T) {
 		!got.SingleFile || got.Created.Unix() != 1700000000 || !slices.Equal(got.Engines, []string{"gvisor"}) {
 		t.Errorf("options %+v", got)
 	}
-	for in, want := range map[string][]string{"sh": {"sh"}, `["sh","-c"]`: {"sh", "-c"}, "": {}, "a b": {"a b"}} {
-		if list, err := parseEntrypoint(in); err != nil || !slices.Equal(*list, want) {
-			t.Errorf("parseEntrypoint(%q) = %v, %v", in, *list, err)
-		}
-	}
 }
 
 // What pack writes can be looked into by the names of both files.

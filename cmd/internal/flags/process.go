@@ -56,7 +56,7 @@ func (p *Process) Options() (o plan.Process, err error) {
 		o.Env = append(o.Env, fromCaller(kv))
 	}
 	if p.entrypointExists && p.set.Changed("entrypoint") {
-		if o.Entrypoint, err = parseEntrypoint(p.entrypoint); err != nil {
+		if o.Entrypoint, err = ParseEntrypoint(p.entrypoint); err != nil {
 			return o, err
 		}
 	}
@@ -110,7 +110,9 @@ func readEnvFile(name string) ([]string, error) {
 	return env, nil
 }
 
-func parseEntrypoint(s string) (*[]string, error) {
+// ParseEntrypoint takes a command, a JSON array of a command and its
+// arguments, or nothing, which is a wish too.
+func ParseEntrypoint(s string) (*[]string, error) {
 	list := []string{}
 	switch {
 	case s == "":
