@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/hashicorp/yamux"
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/wire"
@@ -159,7 +158,7 @@ func agentPathIn(env []string) string {
 
 // A guest is a running machine.
 type guest struct {
-	session *yamux.Session
+	session *wire.Session
 	cmd     *exec.Cmd
 	ended   chan error
 	log     *bytes.Buffer

@@ -26,20 +26,38 @@ func config() *yamux.Config {
 	return c
 }
 
+// Session is one end of a session.
+type Session struct {
+	*yamux.Session
+	guard *guard
+}
+
+// Breach is what the peer sent that no honest one does, and which ended the
+// session; nil if it did not.
+func (s *Session) Breach() error {
+	if breach := s.guard.breach.Load(); breach != nil {
+		return *breach
+	}
+	return nil
+}
+
 // Client starts the host's end of a session over the stream to an agent. The
-// session owns conn. Streams that the guest tries to open are reset.
-func Client(conn io.ReadWriteCloser) (*yamux.Session, error) {
-	s, err := yamux.Client(join(conn), config())
+// session owns conn. A guest that opens streams or pings is in breach.
+func Client(conn io.ReadWriteCloser) (*Session, error) {
+	g := &guard{}
+	s, err := yamux.Client(join(conn, g), config())
 	if err != nil {
 		return nil, err
 	}
-	// Waits for the transport, which may be slow to start; its failure is
-	// the session's.
-	go func() { _ = s.GoAway() }()
-	return s, nil
+	return &Session{s, g}, nil
 }
 
 // Server starts the guest's end of a session. The session owns conn.
-func Server(conn io.ReadWriteCloser) (*yamux.Session, error) {
-	return yamux.Server(join(conn), config())
+func Server(conn io.ReadWriteCloser) (*Session, error) {
+	g := &guard{streams: true}
+	s, err := yamux.Server(join(conn, g), config())
+	if err != nil {
+		return nil, err
+	}
+	return &Session{s, g}, nil
 }

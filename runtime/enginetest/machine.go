@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/yamux"
-
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
@@ -26,7 +24,7 @@ const patience = 60 * time.Second
 type vm struct {
 	runtime.Instance
 	t       *testing.T
-	session *yamux.Session
+	session *wire.Session
 	cfg     machine.Config
 	log     *bytes.Buffer // read it after Done
 }

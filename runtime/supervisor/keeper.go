@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/yamux"
-
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
@@ -38,8 +36,7 @@ type keeper struct {
 	instance runtime.Instance // nil until the engine has started it
 
 	engine  runtime.Engine
-	guard   *guard
-	session *yamux.Session
+	session *wire.Session
 	ports   *ports.Set
 	kernel  string
 	execs   atomic.Int64
@@ -79,8 +76,7 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	k.instance = instance
 	k.mu.Unlock()
 	abort := context.AfterFunc(ctx, func() { k.kill() })
-	k.guard = &guard{ReadWriteCloser: instance.Stream()}
-	k.session, err = wire.Client(k.guard)
+	k.session, err = wire.Client(instance.Stream())
 	if err == nil {
 		err = k.tellAgent()
 	}
@@ -164,7 +160,7 @@ func (k *keeper) watch(end context.CancelCauseFunc) {
 	case <-k.instance.Done():
 	case <-k.session.CloseChan():
 	}
-	hung := k.guard.err() != nil || !k.await(patience)
+	hung := k.session.Breach() != nil || !k.await(patience)
 	if hung {
 		_ = k.instance.Kill()
 		<-k.instance.Done()
@@ -173,8 +169,8 @@ func (k *keeper) watch(end context.CancelCauseFunc) {
 	switch err := k.instance.Err(); {
 	case k.stopping.Load():
 		end(errAsked)
-	case k.guard.err() != nil:
-		end(k.guard.err())
+	case k.session.Breach() != nil:
+		end(k.session.Breach())
 	case err != nil:
 		end(err)
 	case hung:

@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/yamux"
-
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/formats/wire"
@@ -170,7 +168,7 @@ const applets = "sh cat echo true false ls mkdir rm rmdir mv cp ln touch chmod c
 type vm struct {
 	t        *testing.T
 	instance runtime.Instance
-	session  *yamux.Session
+	session  *wire.Session
 	kernel   string
 	log      *logBuffer
 	started  time.Duration // until the agent's stream
