@@ -172,7 +172,7 @@ krun_tests() {
       for t in $("$binary" -test.list . | grep '^Test'); do printf '%s\0%s\0%s\0' "$binary" "^$t\$" root; done
     done
     for t in $(LAB_PREPARE=1 "$suite" -test.list . | grep '^Test' | grep -vE '^Test(Conformance|Bench|MakeImage)$') \
-      TestConformance/{R1:,R2,R6:v,R6:r,R7:w,R7:f,R8:m,R8:w,R8:t,S5,R10:t,R10:k,D4:p,D4:k,D4:s,D4:b}; do
+      TestConformance/{R1:,R2,R6:v,R6:r,R7:w,R7:f,R8:m,R8:w,R8:t,S5,N1:,R10:t,R10:k,D4:p,D4:k,D4:s,D4:b}; do
       t="^${t/\//\$/^}"
       [[ $t == */* ]] || t="$t\$"
       for user in root nobody; do printf '%s\0%s\0%s\0' "$suite" "$t" "$user"; done

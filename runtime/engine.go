@@ -28,6 +28,8 @@ type Engine interface {
 	Name() string
 	// Isolation is machine.IsolationSandbox or machine.IsolationVM.
 	Isolation() string
+	// Framing is how the engine wants its machines' links.
+	Framing() Framing
 	// Probe proves by doing, in milliseconds, that the engine works on this
 	// host. The error is one line that a person understands; it never means
 	// "perhaps".
@@ -64,13 +66,26 @@ type Host struct {
 // Link is the machine's end of its only network interface, and how the guest
 // has to configure that.
 type Link struct {
-	// File is a SOCK_SEQPACKET socket that takes and gives Ethernet frames.
+	// File is a Unix socket that takes and gives Ethernet frames, in the
+	// engine's Framing.
 	File    *os.File
 	Address netip.Prefix
 	Gateway netip.Addr
 	MAC     net.HardwareAddr
 	MTU     int
 }
+
+// Framing is how a link's socket keeps Ethernet frames apart.
+type Framing int
+
+const (
+	// Packets: a SOCK_SEQPACKET socket, a frame a packet. Nobody looks at the
+	// checksums of what is in them.
+	Packets Framing = iota
+	// Stream: a SOCK_STREAM socket, before each frame its length as 4 bytes,
+	// big-endian. The guest looks at checksums and need not compute its own.
+	Stream
+)
 
 // Instance is one started machine. Its methods may be called concurrently.
 type Instance interface {

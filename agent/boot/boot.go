@@ -34,6 +34,7 @@ var steps = []step{
 	{"setting the clock", setClock},
 	{"setting the host name", setHostname},
 	{"bringing up the loopback interface", loopbackUp},
+	{"configuring the network interface", linkUp},
 	{"mounting the image", mountImage},
 	{"mounting the writable layer", mountUpper},
 	{"putting the writable layer over the image", mountOverlay},

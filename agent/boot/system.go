@@ -25,21 +25,3 @@ func setHostname(b *wire.Boot) error {
 	}
 	return unix.Sethostname([]byte(b.Hostname))
 }
-
-// loopbackUp is best effort: a guest without sockets has no loopback either.
-func loopbackUp(*wire.Boot) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return nil
-	}
-	if unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo) == nil && lo.Uint16()&unix.IFF_UP == 0 {
-		lo.SetUint16(lo.Uint16() | unix.IFF_UP)
-		_ = unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
-	}
-	return nil
-}

@@ -95,8 +95,7 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if r.Cache, err = sidecar.DefaultCacheDir(); err != nil {
 		return nil, err
 	}
-	networked := m.Policy.Network != nil && m.Policy.Network.Enabled
-	for _, f := range rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has, Network: networked}) {
+	for _, f := range rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
 		level := levelReport{Isolation: f.Engine.Isolation(), Engine: f.Engine.Name(), Guarantee: ladder.Guarantee(f.Engine.Isolation())}
 		if f.Err != nil {
 			level.Problem = f.Err.Error()

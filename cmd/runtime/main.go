@@ -31,7 +31,7 @@ import (
 var rungs = sync.OnceValue(func() ladder.Ladder {
 	return ladder.Ladder{
 		{Engine: krun.New(cacheDir()), Parts: krun.Parts(), ProbeAlways: true},
-		{Engine: gvisor.New(), Parts: gvisor.Parts(), Network: true, Sweep: gvisor.Sweep},
+		{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
 	}
 })
 

@@ -1,5 +1,7 @@
 package wire
 
+import "net/netip"
+
 // Boot tells the agent what its machine looks like. How disks and shares
 // appear in the guest is the engine's knowledge; the agent does as it is told.
 type Boot struct {
@@ -18,6 +20,8 @@ type Boot struct {
 	Share Mount `json:"share,omitzero"`
 	// Volumes are mounted in order, so a nested one comes after its parent.
 	Volumes []Volume `json:"volumes,omitempty"`
+	// Interface is to be configured; nil where there is none or the engine does.
+	Interface *Interface `json:"interface,omitempty"`
 	// Nameservers and Hosts fill /etc/resolv.conf and /etc/hosts.
 	Nameservers []string `json:"nameservers,omitempty"`
 	Hosts       []Host   `json:"hosts,omitempty"`
@@ -46,6 +50,17 @@ type Volume struct {
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
 	File     bool   `json:"file,omitempty"`
+}
+
+// Interface is the machine's only network interface besides its loopback.
+type Interface struct {
+	Name string `json:"name"`
+	// Address has the length of the prefix that is reached directly; everything
+	// else is by way of Gateway.
+	Address netip.Prefix `json:"address"`
+	Gateway netip.Addr   `json:"gateway"`
+	// MTU is the link's, in bytes.
+	MTU int `json:"mtu"`
 }
 
 // Host is a line of /etc/hosts.

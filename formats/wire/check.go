@@ -86,6 +86,11 @@ func (b *Boot) check() error {
 			return badRequest("volume target %q is not an absolute path", v.Target)
 		}
 	}
+	if i := b.Interface; i != nil {
+		if err := i.check(); err != nil {
+			return err
+		}
+	}
 	for _, h := range b.Hosts {
 		for _, word := range append([]string{h.Address}, h.Names...) {
 			if word == "" || strings.ContainsAny(word, " \t\r\n\x00#") {
@@ -97,6 +102,26 @@ func (b *Boot) check() error {
 		if strings.ContainsAny(s, " \t\r\n\x00") {
 			return badRequest("%q is no host name or address", s)
 		}
+	}
+	return nil
+}
+
+// The bounds of an MTU: what IPv4 demands (RFC 791), and what its packets hold.
+const (
+	minMTU = 68
+	maxMTU = 1<<16 - 1
+)
+
+func (i *Interface) check() error {
+	const maxName = 15 // of Linux
+	if i.Name == "" || len(i.Name) > maxName || strings.ContainsAny(i.Name, "/ \t\r\n\x00") {
+		return badRequest("%q is no interface", i.Name)
+	}
+	if !i.Address.IsValid() || !i.Address.Addr().Is4() || !i.Gateway.Is4() {
+		return badRequest("an interface needs an IPv4 address with its prefix, and a gateway")
+	}
+	if i.MTU < minMTU || i.MTU > maxMTU {
+		return badRequest("an MTU of %d is out of range", i.MTU)
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"R6/read-only volumes", s.readOnlyVolumes},
 		{"R6/missing volume", s.missingVolume},
 		{"S5/no network", s.noNetwork},
+		{"N1/network", s.network},
 		{"S5/no abstract sockets", s.noAbstractSockets},
 		{"R10/two side by side", s.sideBySide},
 		{"R10/kill", s.kill},

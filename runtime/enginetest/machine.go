@@ -62,13 +62,22 @@ func (s *suite) scratch(t *testing.T, cfg machine.Config) string {
 // start starts and boots a machine; change may alter its configuration.
 func (s *suite) start(t *testing.T, change func(*machine.Config)) *vm {
 	t.Helper()
+	return s.startLinked(t, nil, change)
+}
+
+// startLinked starts and boots a machine with a network.
+func (s *suite) startLinked(t *testing.T, link *runtime.Link, change func(*machine.Config)) *vm {
+	t.Helper()
 	cfg := s.config(t)
 	if change != nil {
 		change(&cfg)
 	}
 	m := &vm{t: t, cfg: cfg, log: &bytes.Buffer{}}
 	begin := time.Now()
-	inst, err := s.engine.Start(t.Context(), runtime.Host{Scratch: s.scratch(t, cfg), Log: m.log}, cfg)
+	inst, err := s.engine.Start(t.Context(), runtime.Host{Scratch: s.scratch(t, cfg), Log: m.log, Link: link}, cfg)
+	if link != nil {
+		link.File.Close()
+	}
 	if err != nil {
 		t.Fatalf("start: %v", err)
 	}

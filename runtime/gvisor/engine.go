@@ -34,6 +34,9 @@ func (*Engine) Name() string { return "gvisor" }
 // Isolation is machine.IsolationSandbox.
 func (*Engine) Isolation() string { return machine.IsolationSandbox }
 
+// Framing is runtime.Packets, which gVisor calls an FD-based link.
+func (*Engine) Framing() runtime.Framing { return runtime.Packets }
+
 // Probe makes the namespaces that a sandbox needs.
 func (*Engine) Probe(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {

@@ -60,6 +60,10 @@ func (*Engine) Name() string { return "krun" }
 // Isolation implements runtime.Engine.
 func (*Engine) Isolation() string { return machine.IsolationVM }
 
+// Framing implements runtime.Engine. libkrun loses what a full packet socket
+// does not take.
+func (*Engine) Framing() runtime.Framing { return runtime.Stream }
+
 // Probe implements runtime.Engine. The error is a *kvm.Error or ctx's.
 func (e *Engine) Probe(ctx context.Context) error { return e.kvm.Probe(ctx) }
 

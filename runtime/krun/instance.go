@@ -14,6 +14,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
 
@@ -70,11 +71,14 @@ type PanicError struct{ Reason string }
 func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e.Reason }
 
 // guest is how the machine's parts appear in there.
-func guest(cfg machine.Config) wire.Boot {
+func guest(cfg machine.Config, link *runtime.Link) wire.Boot {
 	boot := wire.Boot{OwnKernel: true, Image: wire.Mount{Source: "/dev/vdb", Type: "erofs"}}
 	boot.Upper.SizeMiB = cfg.StorageMiB
 	if onDisk(cfg) {
 		boot.Upper.Device = "/dev/vdc"
+	}
+	if link != nil {
+		boot.Interface = &wire.Interface{Name: "eth0", Address: link.Address, Gateway: link.Gateway, MTU: link.MTU}
 	}
 	if len(cfg.Volumes) > 0 {
 		boot.Share = wire.Mount{Source: shareTag, Type: "virtiofs"}

@@ -48,7 +48,7 @@ func TestGuest(t *testing.T) {
 		{Host: "/home/me", Guest: "/work", ReadOnly: true},
 		{Host: "/etc/hosts", Guest: "/h", File: true},
 	}}
-	got := guest(cfg)
+	got := guest(cfg, nil)
 	if got.Image != (wire.Mount{Source: "/dev/vdb", Type: "erofs"}) || got.Upper != (wire.Upper{Device: "/dev/vdc", SizeMiB: 100}) {
 		t.Errorf("disks: %+v %+v", got.Image, got.Upper)
 	}
@@ -66,7 +66,7 @@ func TestGuest(t *testing.T) {
 	}
 	// R6: what lies in another volume is mounted after it, whatever the order
 	// on the command line.
-	nested := guest(machine.Config{Volumes: []machine.Volume{{Guest: "/mnt/x/inner"}, {Guest: "/other"}, {Guest: "/mnt/x/"}}})
+	nested := guest(machine.Config{Volumes: []machine.Volume{{Guest: "/mnt/x/inner"}, {Guest: "/other"}, {Guest: "/mnt/x/"}}}, nil)
 	var order []string
 	for _, v := range nested.Volumes {
 		order = append(order, v.Mount.Source+" "+v.Target)
@@ -74,7 +74,7 @@ func TestGuest(t *testing.T) {
 	if want := []string{"/volumes/1 /other", "/volumes/2 /mnt/x/", "/volumes/0 /mnt/x/inner"}; !slices.Equal(order, want) {
 		t.Errorf("mounted in the order %q, want %q", order, want)
 	}
-	if got := guest(machine.Config{}); got.Upper.Device != "" || got.Share.Type != "" {
+	if got := guest(machine.Config{}, nil); got.Upper.Device != "" || got.Share.Type != "" {
 		t.Errorf("without storage: %+v", got.Upper)
 	}
 }

@@ -96,7 +96,7 @@ func (e *Engine) launch(host runtime.Host, cfg machine.Config) (_ *launched, err
 	if err != nil {
 		return nil, err
 	}
-	vm.guest = guest(cfg)
+	vm.guest = guest(cfg, host.Link)
 	vm.root = root
 	return &launched{vm: vm, listener: listener, failure: failure}, nil
 }
@@ -134,6 +134,11 @@ func describe(host runtime.Host, cfg machine.Config, root string, files *closers
 			return spec, nil, err
 		}
 		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f)})
+	}
+	if l := host.Link; l != nil {
+		inherited = append(inherited, l.File) // the lender's to close
+		spec.Link = &vmspec.Link{FD: vmspec.FDFirst + len(inherited) - 1}
+		copy(spec.Link.MAC[:], l.MAC)
 	}
 	for _, v := range cfg.Volumes {
 		spec.ShareTag = shareTag

@@ -24,8 +24,6 @@ type Rung struct {
 	// Sweep removes what machines left on the host whose supervisor was killed
 	// before it could; nil where a kill leaves nothing.
 	Sweep func()
-	// Network says that its machines can have one.
-	Network bool
 	// ProbeAlways: a start that must fail takes longer than a probe and says
 	// less.
 	ProbeAlways bool
@@ -58,8 +56,6 @@ type Request struct {
 	Want string
 	// Floor is the lowest level that the pack may run at; empty allows all.
 	Floor string
-	// Network says that the machine is to have one.
-	Network bool
 	// Has says whether the pack carries a section kind.
 	Has func(kind string) bool
 }
@@ -139,9 +135,6 @@ func (l Ladder) allowed(r Request) []Rung {
 }
 
 func (r Rung) missing(req Request) error {
-	if req.Network && !r.Network {
-		return errors.New("its machines cannot have a network yet")
-	}
 	for _, kind := range r.Parts {
 		if req.Has != nil && !req.Has(kind) {
 			return fmt.Errorf("the pack carries no %s", kind)

@@ -65,7 +65,7 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 		return nil, errors.New("the pack was made without what machines need for a network: pack the image again")
 	}
 	rung, dropped, err := h.Ladder.Choose(ctx, ladder.Request{
-		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has, Network: network.Enabled,
+		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has,
 	})
 	if err != nil {
 		return nil, err

@@ -44,32 +44,31 @@ const Environ = "_SMOLVM_NETWORK"
 // FDLink is the process's end of the link.
 const FDLink = 3
 
-// Process is a machine's network.
+// Process is a machine's network. It is to be referred to as long as the
+// machine lives.
 type Process struct {
 	// Link is the machine's end, for the engine. The caller closes its File.
 	Link runtime.Link
 	cmd  *exec.Cmd
+	// ours is the other end, held here too: an engine whose link ends before
+	// its machine would never cease to read.
+	ours *os.File
 }
 
 // Start starts the network of a machine with its executable. What is refused, and failures, are
 // written to log, a line each.
-func Start(executable string, policy machine.Network, log io.Writer) (*Process, error) {
+func Start(executable string, policy machine.Network, framing runtime.Framing, log io.Writer) (*Process, error) {
 	doc, err := json.Marshal(policy)
 	if err != nil {
 		return nil, err
 	}
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	ours, link, err := Pair(framing)
 	if err != nil {
-		return nil, fmt.Errorf("make the machine's network link: %w", err)
+		return nil, err
 	}
-	for _, fd := range fds {
-		// As far as the host allows; a full buffer drops packets.
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
-	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "network link"), os.NewFile(uintptr(fds[1]), "network link")
-	defer ours.Close()
 	p := &Process{
-		Link: runtime.Link{File: theirs, Address: netip.PrefixFrom(guest, Subnet.Bits()), Gateway: Gateway, MAC: guestMAC, MTU: MTU},
+		ours: ours,
+		Link: link,
 		cmd: &exec.Cmd{
 			Path: executable, Args: []string{"smolvm-network"}, Dir: "/",
 			Env:        []string{Environ + "=" + string(doc)},
@@ -79,14 +78,33 @@ func Start(executable string, policy machine.Network, log io.Writer) (*Process, 
 		},
 	}
 	if err := p.cmd.Start(); err != nil {
-		theirs.Close()
+		ours.Close()
+		link.File.Close()
 		return nil, fmt.Errorf("start the machine's network: %w", err)
 	}
 	return p, nil
 }
 
+// Pair makes a link: the network's end and the machine's. The caller closes
+// both files.
+func Pair(framing runtime.Framing) (ours *os.File, link runtime.Link, err error) {
+	kind := unix.SOCK_SEQPACKET
+	if framing == runtime.Stream {
+		kind = unix.SOCK_STREAM
+	}
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, link, fmt.Errorf("make the machine's network link: %w", err)
+	}
+	for _, fd := range fds {
+		// As far as the host allows; a full buffer drops packets.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20)
+	}
+	return os.NewFile(uintptr(fds[0]), "network link"), runtime.Link{
+		File:    os.NewFile(uintptr(fds[1]), "network link"),
+		Address: netip.PrefixFrom(guest, Subnet.Bits()), Gateway: Gateway, MAC: guestMAC, MTU: MTU,
+	}, nil
+}
+
 // Wait waits for the network's end, which before the machine's is a failure.
 func (p *Process) Wait() error { return p.cmd.Wait() }
-
-// Kill ends it.
-func (p *Process) Kill() { _ = p.cmd.Process.Kill() }

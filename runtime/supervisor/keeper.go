@@ -38,6 +38,7 @@ type keeper struct {
 	engine  runtime.Engine
 	session *wire.Session
 	ports   *ports.Set
+	network *network.Process // nil without one
 	kernel  string
 	execs   atomic.Int64
 

@@ -28,10 +28,11 @@ func (k *keeper) connect() (*runtime.Link, error) {
 	if !k.order.Config.Network.Enabled {
 		return nil, nil
 	}
-	p, err := network.Start(k.order.Config.Parts[manifest.KindNetwork], k.order.Config.Network, k.log)
+	p, err := network.Start(k.order.Config.Parts[manifest.KindNetwork], k.order.Config.Network, k.engine.Framing(), k.log)
 	if err != nil {
 		return nil, err
 	}
+	k.network = p
 	// The network ends when the machine closes its end of the link.
 	go func() {
 		if err := p.Wait(); err != nil {

@@ -28,6 +28,7 @@ type Library struct {
 	SetKernel            func(ctx uint32, path string, format uint32, initramfs *byte, cmdline string) int32 `c:"krun_set_kernel"`
 	SetExec              func(ctx uint32, path string, argv, envp unsafe.Pointer) int32                      `c:"krun_set_exec"`
 	AddDisk2             func(ctx uint32, id, path string, format uint32, readOnly bool) int32               `c:"krun_add_disk2"`
+	AddNetUnixstream     func(ctx uint32, path *byte, fd int32, mac *[6]byte, features, flags uint32) int32  `c:"krun_add_net_unixstream"`
 	AddVirtiofs          func(ctx uint32, tag, path string) int32                                            `c:"krun_add_virtiofs"`
 	DisableImplicitVsock func(ctx uint32) int32                                                              `c:"krun_disable_implicit_vsock"`
 	AddVsock             func(ctx uint32, tsiFeatures uint32) int32                                          `c:"krun_add_vsock"`
@@ -40,6 +41,12 @@ type Library struct {
 const (
 	KernelFormatELF = 1
 	DiskFormatRaw   = 0
+
+	// Features of virtio-net (Virtual I/O Device 1.2, section 5.1.3): who sends
+	// need not compute checksums, and a frame may be larger than Ethernet's.
+	NetFeatureCsum      = 1 << 0
+	NetFeatureGuestCsum = 1 << 1
+	NetFeatureGuestTSO4 = 1 << 7
 
 	LogLevelWarn   = 2
 	LogStyleNever  = 2

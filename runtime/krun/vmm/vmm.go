@@ -117,10 +117,19 @@ func build(lib *libkrun.Library, cfg vmspec.Config) (ctx uint32, err error) {
 	return ctx, addDevices(lib, ctx, cfg)
 }
 
+// netFeatures spare the guest the checksums of what it sends; and it only has
+// buffers for frames as large as the link's if it is told of segments that are.
+const netFeatures = libkrun.NetFeatureCsum | libkrun.NetFeatureGuestCsum | libkrun.NetFeatureGuestTSO4
+
 func addDevices(lib *libkrun.Library, ctx uint32, cfg vmspec.Config) error {
 	for i, d := range cfg.Disks {
 		id := fmt.Sprintf("vd%c", 'a'+i)
 		if err := libkrun.Check("krun_add_disk2", lib.AddDisk2(ctx, id, d.Path, libkrun.DiskFormatRaw, d.ReadOnly)); err != nil {
+			return err
+		}
+	}
+	if l := cfg.Link; l != nil {
+		if err := libkrun.Check("krun_add_net_unixstream", lib.AddNetUnixstream(ctx, nil, int32(l.FD), &l.MAC, netFeatures, 0)); err != nil {
 			return err
 		}
 	}

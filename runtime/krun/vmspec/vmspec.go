@@ -37,6 +37,8 @@ type Config struct {
 	// becomes one to AgentSocket, a path in the jail.
 	AgentPort   uint32 `json:"agentPort"`
 	AgentSocket string `json:"agentSocket"`
+	// Link is the machine's network interface; nil without one.
+	Link *Link `json:"link,omitempty"`
 	// ShareTag is the virtiofs tag of the jail's directory for volumes; empty
 	// when there are no volumes.
 	ShareTag string `json:"shareTag,omitempty"`
@@ -49,6 +51,13 @@ type Config struct {
 type Disk struct {
 	Path     string `json:"path"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// Link is an inherited socket for Ethernet frames, each after its length, and
+// the address of the guest's end.
+type Link struct {
+	FD  int     `json:"fd"`
+	MAC [6]byte `json:"mac"`
 }
 
 // Jail is the VMM's whole view of the host's files.

@@ -53,7 +53,7 @@ func run() error {
 	r := &relay{filter: filter, loopback: policy.HostLoopback, flows: make(chan struct{}, maxFlows)}
 	r.resolver = &dns.Server{Filter: filter, Ask: dns.Upstream(resolvConf), Refused: refused}
 	return stack.Run(stack.Link{
-		FD: network.FDLink, MTU: network.MTU, Gateway: network.Gateway, Subnet: network.Subnet, MAC: network.GatewayMAC, Trusted: true,
+		FD: network.FDLink, MTU: network.MTU, Gateway: network.Gateway, Subnet: network.Subnet, MAC: network.GatewayMAC,
 	}, r)
 }
 

@@ -14,7 +14,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/link/fdbased"
 	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -36,14 +35,12 @@ type Handler interface {
 
 // Link is where the stack's end of the link is and who is on it.
 type Link struct {
-	// FD is a socket that keeps the boundaries of Ethernet frames.
+	// FD is a socket as runtime.Framing describes; the caller keeps it open.
 	FD      int
 	MTU     uint32
 	Gateway netip.Addr
 	Subnet  netip.Prefix
 	MAC     net.HardwareAddr
-	// Trusted links do not damage packets: nobody computes checksums.
-	Trusted bool
 }
 
 const (
@@ -58,12 +55,7 @@ const (
 // Run runs the stack until the other end of the link is closed.
 func Run(l Link, h Handler) error {
 	closed := make(chan struct{})
-	ep, err := fdbased.New(&fdbased.Options{
-		FDs: []int{l.FD}, MTU: l.MTU, EthernetHeader: true, Address: tcpip.LinkAddress(l.MAC),
-		PacketDispatchMode: fdbased.RecvMMsg,
-		RXChecksumOffload:  l.Trusted, TXChecksumOffload: l.Trusted,
-		ClosedFunc: func(tcpip.Error) { close(closed) },
-	})
+	ep, err := open(l, func() { close(closed) })
 	if err != nil {
 		return fmt.Errorf("open the machine's network link: %w", err)
 	}

@@ -3,6 +3,9 @@
 package main
 
 import (
+	"bytes"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,7 +24,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: probe dial NETWORK ADDRESS | echo ADDRESS | eat MIB | xattr FILE NAME")
+		return fmt.Errorf("usage: probe dial NETWORK ADDRESS | swap NETWORK ADDRESS BYTES | echo ADDRESS | eat MIB | xattr FILE NAME")
 	}
 	switch args[0] {
 	case "dial":
@@ -32,6 +35,8 @@ func run(args []string) error {
 		return err
 	case "echo":
 		return echo(args[1])
+	case "swap":
+		return swap(args[1], args[2], args[3])
 	case "xattr":
 		value := make([]byte, 256)
 		n, err := syscall.Getxattr(args[1], args[2], value)
@@ -66,6 +71,38 @@ func echo(address string) error {
 	}
 	_, err = io.Copy(os.Stdout, c)
 	return err
+}
+
+// swap sends bytes to a server that sends them back, and compares.
+func swap(network, address, size string) error {
+	n, err := strconv.Atoi(size)
+	if err != nil {
+		return err
+	}
+	c, err := net.Dial(network, address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return err
+	}
+	sent := make([]byte, n)
+	_, _ = rand.Read(sent)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Write(sent)
+		failed <- err
+	}()
+	got := make([]byte, n)
+	if _, err := io.ReadFull(c, got); err != nil {
+		return err
+	}
+	if !bytes.Equal(sent, got) {
+		return errors.New("other bytes came back")
+	}
+	fmt.Println("same")
+	return <-failed
 }
 
 func eat(mib int) error {
