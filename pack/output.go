@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/formats/signature"
 	"github.com/smolvm/smolvm/pack/source"
 	"github.com/smolvm/smolvm/sidecar"
 )
@@ -101,20 +102,26 @@ func checkTarget(path string) error {
 	return nil
 }
 
-// commit puts the files in their places.
-func (o *output) commit(encoded []byte) (Result, error) {
-	if err := o.sidecar.Commit(encoded); err != nil {
+// commit puts the files in their places, and takes away what a pack that was
+// here before has and this one has not.
+func (o *output) commit(encoded []byte, signatures []signature.Signature) (Result, error) {
+	if err := o.sidecar.Commit(encoded, signatures...); err != nil {
 		return Result{}, err
 	}
+	old := []string{o.path + sidecar.SignatureSuffix, o.path + SidecarSuffix + sidecar.SignatureSuffix}
 	res := Result{Stub: o.path}
 	if o.stub != nil {
 		res.Sidecar = o.path + SidecarSuffix
 		if err := o.stub.commit(o.path); err != nil {
 			return Result{}, err
 		}
-	} else if err := os.Remove(o.path + SidecarSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		// What lies there belongs to a pair that was here before.
-		return Result{}, fmt.Errorf("removing the sidecar of the pack that was here before: %w", err)
+	} else {
+		old = append(old, o.path+SidecarSuffix)
+	}
+	for _, path := range old {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return Result{}, fmt.Errorf("removing what belongs to the pack that was here before: %w", err)
+		}
 	}
 	for _, path := range []string{res.Stub, res.Sidecar} {
 		if fi, err := os.Stat(path); err == nil {

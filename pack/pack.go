@@ -8,12 +8,14 @@ package pack
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"syscall"
 	"time"
 
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/formats/signature"
 	"github.com/smolvm/smolvm/pack/source"
 )
 
@@ -41,6 +43,9 @@ type Options struct {
 	// Created is recorded as the pack's date unless it is zero. It is never
 	// the clock: the same inputs give the same bytes.
 	Created time.Time
+	// Sign makes a signature of the pack with this identity, which goes into the
+	// sidecar; nil makes none.
+	Sign func(identity [32]byte) (signature.Signature, error)
 	// Progress shows how far the steps are; nil shows nothing.
 	Progress Progress
 	// Note is told what the user should know, a line at a time.
@@ -154,17 +159,34 @@ func (b *builder) build(ctx context.Context, chosen []manifest.Section) (Result,
 		}
 		sections = append(sections, copied)
 	}
+	launcher, err := b.parts.section(manifest.KindStub)
+	if err != nil {
+		return Result{}, err
+	}
 	m := b.manifest(sections)
+	m.Launcher = &manifest.Launcher{Size: launcher.Size, SHA256: launcher.SHA256}
 	encoded, err := m.Encode()
 	if err != nil {
 		return Result{}, err
 	}
-	res, err := b.out.commit(encoded)
+	signatures, err := b.sign(encoded)
+	if err != nil {
+		return Result{}, err
+	}
+	res, err := b.out.commit(encoded, signatures)
 	if err != nil {
 		return Result{}, err
 	}
 	res.Digest, res.Cached, res.Manifest = manifest.Digest(encoded), cached, m
 	return res, nil
+}
+
+func (b *builder) sign(encoded []byte) ([]signature.Signature, error) {
+	if b.opts.Sign == nil {
+		return nil, nil
+	}
+	s, err := b.opts.Sign(sha256.Sum256(encoded))
+	return []signature.Signature{s}, err
 }
 
 // manifest says what is in the pack.

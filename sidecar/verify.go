@@ -10,9 +10,10 @@ import (
 )
 
 // Verify reads everything and checks it: every byte of the sidecar belongs to
-// a section, to the zeros before one, to the manifest or to the footer, and
-// any that is not as it was written is an error. progress counts the contents
-// of all sections. A launcher before the sidecar is not covered.
+// a section, to the zeros before one, to a signature, to the manifest or to the
+// footer, and any that is not as it was written is an error. progress counts
+// the contents of all sections. Whose the signatures are is not looked at; a
+// launcher before the sidecar and a file of signatures beside it are not covered.
 func (r *Reader) Verify(ctx context.Context, progress Progress) error {
 	m, err := r.Manifest()
 	if err != nil {
@@ -43,10 +44,8 @@ func (r *Reader) Verify(ctx context.Context, progress Progress) error {
 		}
 		end, done = s.End(), done+s.Size
 	}
-	if end != r.foot.ManifestOffset {
-		return fmt.Errorf("%s: something lies between the last section and the manifest: get the file again", r.Name())
-	}
-	return nil
+	_, err = r.embedded()
+	return err
 }
 
 // verifyGap checks that nothing but padding lies between two sections.

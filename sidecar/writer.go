@@ -13,6 +13,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/footer"
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/formats/signature"
 )
 
 // Spec says what a section is to be called and how to store it.
@@ -124,10 +125,10 @@ func (c contextReader) Read(b []byte) (int, error) {
 }
 
 // Commit adds the manifest, which must list exactly the sections that were
-// added, in their order, and puts the file in its place. On error nothing is
-// left behind. The Writer is of no use afterwards.
-func (w *Writer) Commit(manifestJSON []byte) error {
-	err := w.Finish(manifestJSON)
+// added, in their order, and signatures of it, and puts the file in its place.
+// On error nothing is left behind. The Writer is of no use afterwards.
+func (w *Writer) Commit(manifestJSON []byte, signatures ...signature.Signature) error {
+	err := w.Finish(manifestJSON, signatures...)
 	if err == nil {
 		err = w.file.Sync()
 	}
@@ -146,9 +147,9 @@ func (w *Writer) Commit(manifestJSON []byte) error {
 	return syncDir(w.path)
 }
 
-// Finish is the part of Commit that writes: manifest and footer. It is all
-// there is to do for a Writer of NewWriter.
-func (w *Writer) Finish(manifestJSON []byte) error {
+// Finish is the part of Commit that writes: signatures, manifest and footer. It
+// is all there is to do for a Writer of NewWriter.
+func (w *Writer) Finish(manifestJSON []byte, signatures ...signature.Signature) error {
 	doc := manifestJSON
 	m, err := manifest.Decode(doc)
 	if err != nil {
@@ -158,15 +159,22 @@ func (w *Writer) Finish(manifestJSON []byte) error {
 	if !slices.EqualFunc(m.Sections, w.sections, same) {
 		return errors.New("the manifest lists other sections than were written")
 	}
+	_, err = w.file.WriteAt(tail(w.end, doc, signatures), w.base+w.end)
+	return err
+}
+
+// tail is what follows the sections, which end at end: signatures, manifest and
+// footer.
+func tail(end int64, doc []byte, signatures []signature.Signature) []byte {
+	b := signature.Encode(signatures...)
 	foot := footer.Footer{
-		Length:         w.end + int64(len(doc)) + footer.Size,
-		ManifestOffset: w.end,
+		Length:         end + int64(len(b)+len(doc)) + footer.Size,
+		ManifestOffset: end + int64(len(b)),
 		ManifestLength: int64(len(doc)),
 		ManifestSHA256: sha256.Sum256(doc),
 	}
-	tail := foot.Encode()
-	_, err = w.file.WriteAt(append(doc[:len(doc):len(doc)], tail[:]...), w.base+w.end)
-	return err
+	encoded := foot.Encode()
+	return slices.Concat(b, doc, encoded[:])
 }
 
 // Abort removes what was written. After Commit it does nothing.

@@ -33,7 +33,7 @@ func locate(exe string, env []string) (*pack, error) {
 	if r != nil || err != nil {
 		return &pack{r, exe}, err
 	}
-	path, explicit := lookup(env), true
+	path, explicit := lookup(env, Variable), true
 	if path == "" {
 		path, explicit = exe+suffix, false
 	}

@@ -27,15 +27,25 @@ func Run(args, env []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot tell which file this program is: %w", err)
 	}
+	who, args, err := required(args)
+	if err != nil {
+		return err
+	}
+	if who != "" {
+		env = set(env, sidecar.TrustVariable, who)
+	}
 	pack, err := locate(exe, env)
 	if err != nil {
+		return err
+	}
+	if err := pack.reader.Demand(pack.path, lookup(env, sidecar.TrustVariable)); err != nil {
 		return err
 	}
 	entry, err := fill(context.Background(), pack.reader, forced(args))
 	if err != nil {
 		return err
 	}
-	err = syscall.Exec(entry.Path, args, environ(env, pack.path))
+	err = syscall.Exec(entry.Path, args, set(env, Variable, pack.path))
 	if errors.Is(err, syscall.EACCES) {
 		return fmt.Errorf("%s may not be executed, its file system is perhaps mounted noexec: set XDG_CACHE_HOME to a directory elsewhere", entry.Path)
 	}
@@ -67,13 +77,16 @@ func fill(ctx context.Context, r *sidecar.Reader, force bool) (*sidecar.Entry, e
 	return cache.Fill(ctx, r, launch.Runtime, nil)
 }
 
-// forced looks for --force-extract among the options before the command. The
+// forceFlag makes launcher and runtime extract what the cache has already.
+const forceFlag = "--force-extract"
+
+// forced looks for forceFlag among the options before the command. The
 // runtime obeys it wherever it may stand; the launcher has to know only for
 // the case that the runtime itself is what is broken.
 func forced(args []string) bool {
 	for _, a := range args[min(1, len(args)):] {
 		switch {
-		case a == "--force-extract":
+		case a == forceFlag:
 			return true
 		case a == "--" || !strings.HasPrefix(a, "-"):
 			return false
@@ -86,20 +99,20 @@ func forced(args []string) bool {
 // user sets it.
 const Variable = "SMOLMACHINE"
 
-// environ is env with Variable set to path.
-func environ(env []string, path string) []string {
+// set is env with name set to value.
+func set(env []string, name, value string) []string {
 	out := make([]string, 0, len(env)+1)
 	for _, e := range env {
-		if !strings.HasPrefix(e, Variable+"=") {
+		if !strings.HasPrefix(e, name+"=") {
 			out = append(out, e)
 		}
 	}
-	return append(out, Variable+"="+path)
+	return append(out, name+"="+value)
 }
 
-func lookup(env []string) string {
+func lookup(env []string, name string) string {
 	for _, e := range env {
-		if v, ok := strings.CutPrefix(e, Variable+"="); ok {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
 			return v
 		}
 	}

@@ -87,6 +87,10 @@ func (a *app) prepare(ctx context.Context, r launch.Request, stdio cli.Stdio) (*
 		return nil, err
 	}
 	defer pack.Close()
+	// The launcher has obeyed this, too, but of the file that lay there then.
+	if err := pack.Reader.Demand(a.sidecar, os.Getenv(sidecar.TrustVariable)); err != nil {
+		return nil, err
+	}
 	bars := newBars(stdio.Err)
 	defer bars.done()
 	r.Progress = func(s manifest.Section) sidecar.Progress { return bars.section(s) }

@@ -80,7 +80,10 @@ func (a *app) program() *cli.Program {
 		},
 		Epilog: fmt.Sprintf(`Without COMMAND, %[1]s [FLAGS] [CMD [ARGS]] is %[1]s run: CMD runs in a machine of its
 own, which is gone afterwards. A CMD that is called like one of the commands above
-is reached by %[1]s run CMD or %[1]s -- CMD.`, a.name),
+is reached by %[1]s run CMD or %[1]s -- CMD.
+
+%[1]s --require-signature KEY … runs only if KEY, an ssh-ed25519 public key or a file
+of them, signed the pack; SMOLVM_TRUST=KEY in the environment does the same.`, a.name),
 	}
 }
 

@@ -36,7 +36,7 @@ func inspectCommand() *cli.Command {
 				}
 				defer p.Close()
 				if *asJSON {
-					return printJSON(stdio.Out, inspection{p.path, p.Digest(), p.manifest})
+					return printJSON(stdio.Out, inspection{p.path, p.Digest(), signers(p), p.manifest})
 				}
 				return describe(stdio.Out, p)
 			}
@@ -48,7 +48,29 @@ func inspectCommand() *cli.Command {
 type inspection struct {
 	File     string             `json:"file"`
 	Digest   string             `json:"digest"`
+	Signed   []signed           `json:"signatures"`
 	Manifest *manifest.Manifest `json:"manifest"`
+}
+
+// signed is one signature: whose it is and whether it is one of this pack.
+type signed struct {
+	Key         string `json:"key,omitempty"`
+	Fingerprint string `json:"fingerprint,omitempty"`
+	Error       string `json:"error,omitempty"`
+}
+
+// signers tells who signed the pack. Signatures that are not sound are told,
+// too: whoever inspects wants to see them, not to be stopped by them.
+func signers(p *opened) []signed {
+	all, err := p.Signatures(p.path)
+	if err != nil {
+		return []signed{{Error: err.Error()}}
+	}
+	list := []signed{}
+	for _, s := range all {
+		list = append(list, signed{Key: s.Key.String(), Fingerprint: s.Key.Fingerprint()})
+	}
+	return list
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -69,6 +91,10 @@ func describe(out io.Writer, p *opened) error {
 	}
 	line("file", p.path)
 	line("digest", p.Digest())
+	for _, s := range signers(p) {
+		line("signed by", s.Fingerprint)
+		line("bad signature", s.Error)
+	}
 	line("platform", strings.TrimSuffix(m.Platform.OS+"/"+m.Platform.Architecture+"/"+m.Platform.Variant, "/"))
 	line("created", m.Created)
 	line("image", m.Image.Reference)

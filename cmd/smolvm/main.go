@@ -47,7 +47,9 @@ func program() *cli.Program {
 		Commands: []*cli.Command{
 			packCommand(),
 			inspectCommand(),
+			signCommand(),
 			verifyCommand(),
+			keyCommand(),
 			cacheCommand(),
 			doctorCommand(),
 			licensesCommand(),

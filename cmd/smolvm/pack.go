@@ -11,6 +11,7 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/pack"
+	"github.com/smolvm/smolvm/pack/signer"
 	"github.com/smolvm/smolvm/sidecar"
 )
 
@@ -25,6 +26,7 @@ Logins of docker and podman are used.`,
 		Examples: []string{
 			"smolvm pack alpine:3.20 -o ./my-app && ./my-app echo hello",
 			"docker save my-image | smolvm pack - -o ./my-app --cpus 2 --mem 1G",
+			"smolvm pack alpine:3.20 -o ./my-app --sign ~/.ssh/id_ed25519",
 			"smolvm pack oci:layout:v1 -o ./my-app -e MODE=test -w /src --single-file",
 		},
 		New: func(flags *pflag.FlagSet) cli.RunFunc {
@@ -47,6 +49,13 @@ func runPack(ctx context.Context, o packOptions, flags *pflag.FlagSet, args []st
 	}
 	if opts.CacheDir, err = sidecar.DefaultCacheDir(); err != nil {
 		opts.CacheDir = "" // packing works without it
+	}
+	if o.key != "" {
+		by, err := signer.Open(o.key, o.secrets.ask)
+		if err != nil {
+			return err
+		}
+		opts.Sign = by.Sign
 	}
 	bars := newBars(stdio.Err, o.quiet)
 	opts.Progress, opts.Source.Stdin = bars, stdio.In

@@ -34,6 +34,9 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("created: %q is not an RFC 3339 time", m.Created)
 		}
 	}
+	if l := m.Launcher; l != nil && (l.Size < 0 || l.Size > MaxSectionSize || !isHex(l.SHA256)) {
+		return errors.New("launcher: size or SHA-256 out of range")
+	}
 	if err := m.Image.check(); err != nil {
 		return err
 	}

@@ -49,6 +49,29 @@ func DecodeLaunch(doc []byte) (Launch, error) {
 	return l, nil
 }
 
+// SectionsEnd is where in the sidecar the last section of an encoded manifest
+// ends, 0 if there is none.
+func SectionsEnd(doc []byte) (int64, error) {
+	end := int64(0)
+	err := members(doc, func(s *scanner, name string) error {
+		if name != "sections" {
+			return s.skip()
+		}
+		return s.array(func() error {
+			section, err := s.section()
+			if err == nil {
+				err = section.Check()
+			}
+			end = max(end, section.End())
+			return err
+		})
+	})
+	if err != nil {
+		return 0, fmt.Errorf("malformed manifest: %w", err)
+	}
+	return end, nil
+}
+
 // checkVersion walks the whole document and refuses one of a later schema
 // before anybody tries to understand the rest of it.
 func checkVersion(doc []byte) error {

@@ -23,12 +23,21 @@ type Manifest struct {
 	Platform      Platform `json:"platform"`
 	// Created is RFC 3339, UTC, and set only from SOURCE_DATE_EPOCH: the same
 	// inputs give the same bytes.
-	Created  string    `json:"created,omitempty"`
-	Image    Image     `json:"image"`
-	Defaults Defaults  `json:"defaults"`
-	Policy   Policy    `json:"policy"`
+	Created  string   `json:"created,omitempty"`
+	Image    Image    `json:"image"`
+	Defaults Defaults `json:"defaults"`
+	Policy   Policy   `json:"policy"`
+	// Launcher is the executable that starts the pack, nil if there is none.
+	Launcher *Launcher `json:"launcher,omitempty"`
 	Parts    []Part    `json:"parts,omitempty"`
 	Sections []Section `json:"sections"`
+}
+
+// Launcher says which executable belongs to the pack, so that a signature covers
+// it, too. It stands beside the sidecar or before it in one file.
+type Launcher struct {
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
 }
 
 // Platform is an OCI platform.

@@ -40,6 +40,7 @@ var shuns = map[string]map[string]string{
 		"net/http":          "the stub talks to nobody",
 		"net":               "the stub talks to nobody",
 		"text/template":     "keeps the linker from dropping methods",
+		privateKeys:         "the stub checks signatures and makes none",
 		module + "/pack":    "packing is not the stub's business",
 		module + "/runtime": "the stub execs the runtime",
 	},
@@ -49,11 +50,15 @@ var shuns = map[string]map[string]string{
 		module + "/sidecar": "the guest knows nothing of packs",
 	},
 	"./cmd/runtime": {
+		privateKeys:                         "private keys are the packer's",
 		"net/http":                          "a machine's host side downloads nothing",
 		module + "/runtime/network/outside": "a TCP/IP stack costs every start 0.4 ms",
 		module + "/pack":                    "a pack runs without the packer",
 	},
 }
+
+// privateKeys is what reads private keys.
+const privateKeys = "golang.org/x/crypto/ssh"
 
 type pkg struct {
 	ImportPath, Dir                    string
