@@ -48,7 +48,7 @@ func (o *packOptions) register(f *pflag.FlagSet) {
 	o.network.Register(f)
 	f.StringVar(&o.level, "compression", "", fmt.Sprintf("zstd `LEVEL`, %d (fast) to %d (small) (default %d)", pack.MinLevel, pack.MaxLevel, pack.DefaultLevel))
 	f.StringArrayVar(&o.labels, "label", nil, "label the pack with `KEY=VALUE`")
-	f.StringVar(&o.key, "sign", "", "sign the pack with this `KEY`: an OpenSSH key's file, or a public key that ssh-agent has")
+	f.StringVar(&o.key, "sign", "", "sign the pack with this `KEY`; see smolvm sign --help")
 	o.secrets = passphrases{flags: f}
 	o.secrets.register()
 	f.BoolVar(&o.tlsVerify, "tls-verify", true, "insist on HTTPS and a trusted certificate")
