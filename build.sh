@@ -19,6 +19,8 @@ DIST=$TOP/dist
 . build.d/check.sh
 # shellcheck source=build.d/krun.sh
 . build.d/krun.sh
+# shellcheck source=build.d/lab.sh
+. build.d/lab.sh
 
 say() { printf '\n== %s\n' "$*" >&2; }
 die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
@@ -101,15 +103,16 @@ cmd_cli() { # the command-line tests alone, on what is in dist/; arguments go to
   cli_tests "$@"
 }
 
-cmd_lab() { # run a command in a nested machine whose /dev/kvm works: ./build.sh lab [-user NAME] CMD...
+cmd_lab() { # run a command in a nested machine whose /dev/kvm works: ./build.sh lab [-user NAME] 'CMD'
   need "${DEPS_BUILD[@]}" "${DEPS_LAB[@]}"
   [[ -e $KRUN_PARTS/kernel.elf ]] || krun_parts
   lab "$@"
 }
 
-cmd_testkrun() { # what needs a working /dev/kvm, in the lab (after build): the krun engine, the conformance suite
-  need "${DEPS_BUILD[@]}" "${DEPS_LAB[@]}"
-  krun_tests
+cmd_testkrun() { # all that runs on virtual machines, in the lab (after build), as root and as nobody; half an hour
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}"
+  make_images
+  LAB_LONG=1 LAB_LIMIT=40 krun_tests all
 }
 
 cmd_benchkrun() { # measure the krun engine in the lab: ./build.sh benchkrun [ROUNDS]

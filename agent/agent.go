@@ -129,7 +129,7 @@ func (a *Agent) bootOnce(b *wire.Boot) *wire.Reply {
 		defer close(a.booted)
 		var err error
 		if r.Kernel, err = boot.Run(b); err == nil {
-			a.runner, err = exec.New(a.reaper, boot.Cgroup)
+			a.runner, err = exec.New(a.reaper, boot.Cgroup, b.OwnKernel)
 		}
 		r.Error = nil
 		if err != nil {

@@ -125,7 +125,7 @@ func eventually(t testing.TB, what string, done func() bool) {
 }
 
 func waitUntil(what string, done func() bool) error {
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(20 * time.Second * slowness)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {

@@ -14,7 +14,10 @@ import (
 // TestScripts runs the scripts in script/, each in a world of its own. Each is
 // named by the cases it proves.
 func TestScripts(t *testing.T) {
-	open, private := registries(t)
+	var open, private string
+	if readyPacks == "" {
+		open, private = registries(t)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "script",
 		WorkdirRoot:         root,

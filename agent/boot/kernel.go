@@ -72,8 +72,17 @@ var hidden = []string{
 	"/sys/devices/virtual/powercap", "/sys/firmware",
 }
 
+// noUserNamespaces: in one, root of it would have all the capabilities that
+// commands were denied.
+const noUserNamespaces = "/proc/sys/user/max_user_namespaces"
+
 // protectKernel is best effort: kernels differ in what they have there.
-func protectKernel(*wire.Boot) error {
+func protectKernel(b *wire.Boot) error {
+	if b.OwnKernel {
+		if err := os.WriteFile(noUserNamespaces, []byte("0"), 0); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+	}
 	for _, path := range readOnly {
 		if mount(path, path, "", unix.MS_BIND|unix.MS_REC, "") == nil {
 			_ = mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, "")

@@ -29,12 +29,18 @@ type Runner struct {
 
 // New returns a Runner. Call it in the root file system of the commands, which
 // has a /dev/null. Commands are put into cgroup, a directory, if it exists.
-func New(reaper *reap.Reaper, cgroup string) (*Runner, error) {
+// ownKernel says that the machine's kernel is Linux itself, which commands see
+// through docker's default filter of system calls.
+func New(reaper *reap.Reaper, cgroup string, ownKernel bool) (*Runner, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening the null device: %w", err)
 	}
-	return &Runner{reaper: reaper, spawner: newSpawner(cgroup), null: null, oom: newOOMCount(cgroup)}, nil
+	spawner, err := newSpawner(cgroup, ownKernel)
+	if err != nil {
+		return nil, fmt.Errorf("restricting the commands: %w", err)
+	}
+	return &Runner{reaper: reaper, spawner: spawner, null: null, oom: newOOMCount(cgroup)}, nil
 }
 
 // Close refuses all further commands.

@@ -20,8 +20,9 @@ var dockerCapabilities = map[uintptr]bool{
 const openFiles = 1 << 20
 
 // A spawner forks from one thread whose capability bounding set is what a
-// command may ever have. The bounding set belongs to the thread and is
-// inherited by fork, so no helper process has to be executed in between.
+// command may ever have, and whose system calls are filtered as a command's
+// are. Both belong to the thread and are inherited by fork, so no helper process
+// has to be executed in between.
 type spawner struct {
 	requests chan spawnRequest
 	cgroup   *os.File // nil if the kernel has none for us
@@ -39,15 +40,18 @@ type spawnResult struct {
 	err error
 }
 
-func newSpawner(cgroup string) *spawner {
+// newSpawner starts the thread. With ownKernel its children are judged by the
+// filter, too; gVisor's kernel is the filter itself.
+func newSpawner(cgroup string, ownKernel bool) (*spawner, error) {
 	s := &spawner{requests: make(chan spawnRequest)}
 	if dir, err := os.Open(cgroup); err == nil {
 		s.cgroup = dir
 	}
 	// Best effort, an engine may set a lower ceiling.
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: openFiles, Max: openFiles})
-	go s.run()
-	return s
+	ready := make(chan error, 1)
+	go s.run(ownKernel, ready)
+	return s, <-ready
 }
 
 // fork starts the command with files as its descriptors 0, 1, 2.
@@ -58,9 +62,16 @@ func (s *spawner) fork(c *command, files []uintptr, tty bool) (int, error) {
 	return r.pid, r.err
 }
 
-func (s *spawner) run() {
+func (s *spawner) run(ownKernel bool, ready chan<- error) {
 	runtime.LockOSThread() // for ever: no other goroutine may run with less
 	dropBounding()
+	var err error
+	if ownKernel {
+		err = confine()
+	}
+	if ready <- err; err != nil {
+		return
+	}
 	for r := range s.requests {
 		c := r.command
 		cgroup := -1

@@ -18,7 +18,7 @@ import (
 
 // patience is how long the suite waits for what must happen. It is no
 // measurement: a busy host may be slow.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // vm is a booted machine.
 type vm struct {

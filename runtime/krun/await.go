@@ -48,7 +48,7 @@ func (l *launched) await(ctx context.Context, limit time.Duration) (net.Conn, er
 	case <-l.vm.done:
 		return nil, l.died()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, context.Cause(ctx)
 	case <-late.C:
 		return nil, &runtime.UnusableError{Reason: fmt.Sprintf("its agent did not report within %v%s", limit, l.vm.output.lastWords())}
 	}

@@ -23,7 +23,8 @@ import (
 type Engine struct {
 	// ReportLimit is how long a machine may take until its agent reports. It
 	// is no part of a start that works: KVM on real hardware needs well below a
-	// second, software emulation of everything some seconds.
+	// second, software emulation of everything some seconds, on a host with ten
+	// times as much to do as it can a minute.
 	ReportLimit time.Duration
 
 	kvm kvm.Cache
@@ -38,7 +39,7 @@ var (
 // this boot of the host showed about KVM; if dir cannot be used, nothing is
 // remembered.
 func New(dir string) *Engine {
-	e := &Engine{ReportLimit: time.Minute}
+	e := &Engine{ReportLimit: 3 * time.Minute}
 	if dir != "" {
 		e.kvm.Path = filepath.Join(dir, "kvm.json")
 	}

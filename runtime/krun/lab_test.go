@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -221,6 +222,23 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// D4: when the agent dies so does its machine, whichever way it died.
+func TestAgentDies(t *testing.T) {
+	for _, how := range []string{"exit", "crash"} {
+		dir := t.TempDir()
+		inst, err := startMachine(t, New(dir), machine.Config{CPUs: 1, MemoryMiB: 128, Parts: parts(t, dir)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(inst.Stream(), how)
+		<-inst.Done()
+		t.Logf("%s: %v", how, inst.Err())
+		if n, err := inst.Stream().Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s: the stream goes on: %d", how, n)
+		}
+	}
+}
+
 // ask sends one line and reads one.
 func ask(t *testing.T, inst runtime.Instance, line string) string {
 	t.Helper()
@@ -292,6 +310,12 @@ func guestMain() {
 			for hog := [][]byte{}; ; {
 				hog = append(hog, bytes.Repeat([]byte{1}, 1<<20))
 			}
+		case "exit":
+			os.Exit(1)
+		case "crash":
+			signal.Reset(unix.SIGSEGV)
+			unix.Kill(1, unix.SIGSEGV)
+			panic("as told")
 		case "poweroff":
 			die(io.EOF)
 		default:

@@ -166,7 +166,7 @@ func (r Request) impossible(tried []Finding) error {
 func Guarantee(isolation string) string {
 	switch isolation {
 	case machine.IsolationVM:
-		return "hardware virtualization: the guest has a Linux kernel of its own"
+		return "libkrun, KVM: hardware virtualization, the guest has a Linux kernel of its own"
 	case machine.IsolationSandbox:
 		return "gVisor: the guest talks to a kernel in user space, never to the host's directly"
 	}

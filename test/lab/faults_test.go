@@ -5,11 +5,13 @@ package lab
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +22,9 @@ import (
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
 )
+
+// long asks for the long forms of the tests that have two.
+var long = os.Getenv("LAB_LONG") != ""
 
 // children are the processes that this one, PID 1 here, has to answer for.
 func children(t *testing.T) []string {
@@ -198,17 +203,19 @@ func TestNoStorage(t *testing.T) {
 	}
 }
 
-// After kill -9 of the VMM during writes the disk needs no more than its
-// journal: $LAB_KILLS times, three unless told.
+// writer makes and removes files for ever, and says so each time.
+const writer = "i=0; while :; do mkdir -p /d/$i; dd if=/dev/zero of=/d/$i/f bs=64k count=9 2>/dev/null; sync; echo $i; i=$((i+1)); [ $i -lt 9 ] || { rm -r /d; i=0; }; done"
+
+// D4: after kill -9 of the VMM during writes the disk needs no more than its
+// journal: three times, or fifty.
 func TestKilledWhileWriting(t *testing.T) {
 	rounds := 3
-	if s := os.Getenv("LAB_KILLS"); s != "" {
-		rounds = len(s) // "xxxxx" is five
+	if long {
+		rounds = 50
 	}
 	for round := range rounds {
 		m := start(t, nil)
-		go m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", "i=0; while :; do mkdir -p /d/$i; dd if=/dev/zero of=/d/$i/f bs=64k count=9; sync; i=$((i+1)); [ $i -lt 9 ] || { rm -r /d; i=0; }; done"}}, nil)
-		<-time.After(time.Duration(500+37*round%400) * time.Millisecond)
+		m.follow([]string{"/bin/sh", "-c", writer}, 1+round%12)
 		// The disk has no name; hold it by the VMM's descriptor.
 		disk := storageOf(t)
 		kill(t, unix.SIGKILL)
@@ -223,6 +230,33 @@ func TestKilledWhileWriting(t *testing.T) {
 			}
 		}
 		disk.Close()
+	}
+}
+
+// R10: boots in a row, two at a time, each with the right answer: four, or
+// twenty.
+func TestBootsInARow(t *testing.T) {
+	pairs := 2
+	if long {
+		pairs = 10
+	}
+	for pair := range pairs {
+		var both sync.WaitGroup
+		for i := range 2 {
+			both.Go(func() {
+				m := start(t, nil)
+				want := 10*pair + i
+				if r := m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("echo %d; exit %d", want, want)}}, nil); r.err != nil || r.Code != want || r.stdout.String() != fmt.Sprintln(want) {
+					t.Errorf("boot %d: %v, %+v, %q", want, r.err, r.Exit, &r.stdout)
+				}
+				_ = m.instance.Kill()
+				<-m.instance.Done()
+			})
+		}
+		both.Wait()
+		if left := children(t); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
 	}
 }
 

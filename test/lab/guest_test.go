@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
 )
@@ -52,6 +54,14 @@ func TestGuest(t *testing.T) {
 		if got := m.sh("grep CapEff /proc/self/status"); !strings.HasSuffix(got, "00000000a80425fb") {
 			t.Errorf("capabilities: %s", got)
 		}
+		if got := m.sh("grep Seccomp: /proc/self/status"); !strings.HasSuffix(got, "\t2") {
+			t.Errorf("no filter of system calls: %s", got)
+		}
+		if got := m.sh("cat /proc/sys/user/max_user_namespaces"); got != "0" {
+			t.Errorf("%s user namespaces", got)
+		}
+		// PID 1 is the agent, and out of reach.
+		m.sh("kill -9 1; kill -STOP 1; for f in mem environ root fd map_files; do ! ls /proc/1/$f/ 2>/dev/null && ! cat /proc/1/$f 2>/dev/null; done")
 	})
 	t.Run("clock", func(t *testing.T) {
 		before := time.Now()
@@ -138,5 +148,48 @@ func TestVolumes(t *testing.T) {
 	}
 	if names, err := os.ReadDir(path("ro")); err != nil || len(names) != 1 {
 		t.Errorf("the read-only volume has new files: %v, %v", names, err)
+	}
+}
+
+// R6: whose the files of a volume are. Started by root, the guest's ids are the
+// host's. Started by somebody else, the guest's root is that user, and other
+// ids of the guest, which nobody can act as, make nothing.
+func TestVolumeOwners(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	m := start(t, func(c *machine.Config) { c.Volumes = []machine.Volume{{Host: dir, Guest: "/v"}} })
+	m.sh("echo x > /v/roots; chmod 644 /v/roots")
+	owner := func(name string) int {
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(dir, name), &st); err != nil {
+			t.Fatal(err)
+		}
+		return int(st.Uid)
+	}
+	if got := owner("roots"); got != os.Geteuid() {
+		t.Errorf("the guest's root makes files of %d", got)
+	}
+	try := func(user, script string) bool {
+		r := m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", script}, User: user}, nil)
+		return r.err == nil && r.Code == 0
+	}
+	if !try("somebody", "cat /v/roots") {
+		t.Error("another user cannot read what everybody may")
+	}
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	everybody := strings.Fields(string(ids))[2] != "1"
+	if made := try("somebody", "echo x > /v/somebodys"); made != everybody {
+		t.Errorf("another user makes a file: %v", made)
+	}
+	if given := try("", "chown 1000:1000 /v/roots"); given != everybody {
+		t.Errorf("root gives a file away: %v", given)
+	}
+	if everybody && (owner("somebodys") != 1000 || owner("roots") != 1000) {
+		t.Errorf("files of %d and %d", owner("somebodys"), owner("roots"))
 	}
 }

@@ -311,6 +311,30 @@ func (m *vm) exec(req wire.Exec, stdin io.Reader) *result {
 	return r
 }
 
+// follow starts a command that goes on, and returns when it has printed so
+// many lines. What it prints later is thrown away.
+func (m *vm) follow(argv []string, lines int) {
+	m.t.Helper()
+	stream, err := m.session.OpenStream()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := wire.SendHeader(stream, &wire.Header{Op: wire.OpExec, Exec: &wire.Exec{Argv: argv}}); err != nil {
+		m.t.Fatal(err)
+	}
+	frames := wire.NewReader(stream)
+	for lines > 0 {
+		typ, payload, err := frames.Next()
+		if err != nil || typ == wire.FrameExit {
+			m.t.Fatalf("%q ended: %v %s", argv, err, payload)
+		}
+		if typ == wire.FrameStdout {
+			lines -= bytes.Count(payload, []byte("\n"))
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, stream) }()
+}
+
 // feed sends stdin as the command makes room for it.
 func feed(stream io.Writer, stdin io.Reader, room <-chan int64) {
 	buf := make([]byte, wire.MaxPayload)

@@ -131,6 +131,9 @@ func runJob(dir string) (int, error) {
 	if err := as(cmd, j.User); err != nil {
 		return 0, err
 	}
+	if err := os.WriteFile(filepath.Join(dir, startedFile), nil, 0o644); err != nil {
+		return 0, err
+	}
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		return 0, err
 	}

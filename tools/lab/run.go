@@ -31,6 +31,10 @@ type job struct {
 const (
 	jobFile    = "job.json"
 	statusFile = "status"
+	// startedFile says that the command has been started.
+	startedFile = "started"
+	// emulatorLog is QEMU's.
+	emulatorLog = "qemu.log"
 )
 
 // run boots a machine for o and returns the command's status.
@@ -61,19 +65,45 @@ func run(o options) (int, error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), o.timeout)
 	defer cancel()
+	for try := 1; ; try++ {
+		if err := machine(ctx, o, dir, disk); err != nil {
+			return 0, err
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, statusFile)); err == nil {
+			return strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		_, err := os.Stat(filepath.Join(dir, startedFile))
+		if err == nil || try == maxTries {
+			return 0, fmt.Errorf("the nested machine ended without a status (its kernel's words, if any, are above); the emulator says: %s", lastWords(dir))
+		}
+		// On a busy host a boot now and then ends in a triple fault of
+		// the emulated processor while the kernel patches itself. The command
+		// has not been started, so nothing of it is repeated.
+		fmt.Fprintf(os.Stderr, "lab: the nested machine did not come up (%s); booting it again\n", lastWords(dir))
+	}
+}
+
+// maxTries is how often a machine is booted that does not come up.
+const maxTries = 4
+
+// machine is one boot, to its end.
+func machine(ctx context.Context, o options, dir, disk string) error {
 	share, stop, err := shareHost(ctx, dir)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer stop()
-	if err := boot(ctx, o, dir, disk, share); err != nil {
-		return 0, err
-	}
-	b, err = os.ReadFile(filepath.Join(dir, statusFile))
+	return boot(ctx, o, dir, disk, share)
+}
+
+// lastWords is the last line that the emulator logged.
+func lastWords(dir string) string {
+	b, err := os.ReadFile(filepath.Join(dir, emulatorLog))
 	if err != nil {
-		return 0, errors.New("the nested machine ended without a status (its kernel's words, if any, are above)")
+		return err.Error()
 	}
-	return strconv.Atoi(strings.TrimSpace(string(b)))
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return lines[len(lines)-1]
 }
 
 // rootDisk makes the nested machine's root: this executable as /init.
@@ -115,6 +145,7 @@ func shareHost(ctx context.Context, dir string) (path string, stop func(), err e
 		return "", nil, errors.New("virtiofsd is missing: apt-get install qemu-system-common (or virtiofsd)")
 	}
 	path = filepath.Join(dir, "virtiofs.sock")
+	_ = os.Remove(path) // of an earlier boot
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return "", nil, err
@@ -151,6 +182,9 @@ func boot(ctx context.Context, o options, dir, disk, share string) error {
 		"-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", mem,
 		"-object", "memory-backend-memfd,id=mem,share=on,size=" + mem + "M",
 		"-global", "virtio-mmio.force-legacy=false",
+		// The state of the processor at a reset, which tells a triple fault from
+		// a reboot.
+		"-d", "cpu_reset,guest_errors", "-D", filepath.Join(dir, emulatorLog),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", o.kernel,
 		"-append", "console=hvc0 quiet reboot=t panic=-1 mitigations=off" +
@@ -172,7 +206,7 @@ func boot(ctx context.Context, o options, dir, disk, share string) error {
 	for i, w := range outputs {
 		fifo := filepath.Join(dir, fmt.Sprintf("console%d", i))
 		for _, end := range []string{".in", ".out"} {
-			if err := syscall.Mkfifo(fifo+end, 0o600); err != nil {
+			if err := syscall.Mkfifo(fifo+end, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
 				return err
 			}
 		}

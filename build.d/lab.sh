@@ -1,0 +1,112 @@
+# shellcheck shell=bash
+# The lab: a nested machine whose /dev/kvm works (tools/lab), and everything
+# that is proven and measured in it.
+
+# lab_build: the nested machine's own executable.
+lab_build() { CGO_ENABLED=0 go build -trimpath -o "$KRUN/lab" ./tools/lab; }
+
+# lab [FLAG...] COMMAND: one word is a command line for the shell.
+lab() {
+  lab_build
+  local flags=()
+  while [[ ${1:-} == -* ]]; do
+    flags+=("$1" "$2")
+    shift 2
+  done
+  (($# != 1)) || set -- sh -c "$1"
+  nice -n 5 "$KRUN/lab" -kernel "$KRUN_PARTS/kernel.elf" "${flags[@]}" "$@"
+}
+
+# lab_stage: makes a directory that everybody in the lab may read, with all that
+# its tests take from the host, and prints its path. The work tree may lie
+# where only root can look.
+lab_stage() {
+  local stage pkg name
+  lab_build
+  stage=$(mktemp -d "${TMPDIR:-/tmp}/smolvm-lab.XXXXXX")
+  mkdir "$stage/parts" "$stage/packs" "$stage/images" "$stage/test"
+  cp "$KRUN_PARTS"/{libkrun.so.1,kernel.elf,libc.tar} "$BIN/agent" "$BIN/vmm" "$stage/parts/"
+  for pkg in test/lab runtime/krun runtime/krun/kvm; do
+    CGO_ENABLED=0 go test -tags lab -c -o "$stage/$(printf '%s' "$pkg" | tr / -)" "./$pkg"
+  done
+  CGO_ENABLED=0 go test -c -o "$stage/test/cli" ./test
+  cp -r test/script "$stage/test/"
+  cp "$DIST/smolvm" "$DIST/parts.smolmachine" "$stage/"
+  for name in "${LAB_IMAGES[@]}"; do
+    cp -r "$IMAGES/$name" "$stage/images/"
+    XDG_CACHE_HOME=$stage/cache "$DIST/smolvm" pack "oci:$IMAGES/$name" -o "$stage/packs/$name" >&2
+  done
+  rm -rf "$stage/cache"
+  (cd test/lab && LAB_PREPARE=1 SMOLVM_KRUN_PARTS=$stage/parts "$stage/test-lab" -test.run TestMakeImage >&2)
+  chmod -R a+rX "$stage"
+  echo "$stage"
+}
+
+LAB_IMAGES=(busybox configured static)
+
+# What of the command line's tests runs on virtual machines, too: first what
+# `test` runs, then what `testkrun` adds.
+LAB_CLI=(TestScripts/^{daemon_D1,run_R1_,run_R6} TestEndedClientLeavesNothing TestKilledDaemon)
+LAB_CLI_MORE=(
+  TestScripts/^{daemon_D3,daemon_D7,daemon_D8,pack_P14,pack_P3,port_N1,run_R10,run_R11,run_R12_cache,run_R5,run_R7,run_R8,run_R9}
+  TestRunsAreApart TestStaleState TestConcurrentExecs TestExecWithInput TestKilledExecClient TestPublishedPorts
+  TestStdinEnds TestClosedReader TestStreamsAreSeparateAndClean TestTerminal TestTerminalOfExec TestTerminalWithPipedInput
+)
+
+# lab_names FILE...: the tests that are written in these files.
+lab_names() { sed -n 's/^func \(Test[A-Za-z0-9]*\)(t \*testing.T) {$/\1/p' "$@" | grep -vxE 'Test(Conformance|Bench|MakeImage)'; }
+
+# lab_cases: the engine suite's, as go test names them.
+lab_cases() { sed -n 's/^\t\t{"\([^"]*\)", s\.[A-Za-z]*},$/\1/p' runtime/enginetest/enginetest.go | tr '/ ' ':_'; }
+
+# lab_tests all|once: a line "EXECUTABLE TESTS" for each nested machine; in one
+# of its own each test takes least, because every boot in it is slower.
+lab_tests() {
+  local t
+  echo 'runtime-krun-kvm ^TestProbe'
+  lab_names runtime/krun/lab_test.go | sed 's/.*/runtime-krun ^&$/'
+  lab_names test/lab/*_test.go | sed 's/.*/test-lab ^&$/'
+  lab_cases | sed 's/.*/test-lab ^TestConformance$\/^&$/'
+  for t in "${LAB_CLI[@]}"; do echo "test/cli ^$t"; done
+  [[ $1 == once ]] || for t in "${LAB_CLI_MORE[@]}"; do echo "test/cli ^$t"; done
+}
+
+# What keeps machines apart is tried as root and as nobody even by "once".
+LAB_BOTH='TestVolumes|TestGuest\$|R6:read-only|S5:|D4:kill|run_R6'
+
+# lab_users all|once: lines of lab_tests, with the user of each: both, or by
+# turns. What must be root to set itself up says so by its package.
+lab_users() {
+  local executable tests i=0 user users
+  while read -r executable tests; do
+    users=(root nobody)
+    [[ $1 == all || $tests =~ $LAB_BOTH ]] || users=("${users[i++ % 2]}")
+    [[ $executable != runtime-* ]] || users=(root)
+    for user in "${users[@]}"; do printf '%s\0%s\0%s\0' "$executable" "$tests" "$user"; done
+  done
+}
+
+# krun_tests all|once: every test that needs KVM, each in a nested machine of its
+# own, two at a time.
+krun_tests() {
+  local stage status=0
+  say "test: virtual machines, in the lab"
+  stage=$(lab_stage)
+  lab_tests "$1" | lab_users "$1" | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$stage" || status=$?
+  rm -rf "$stage"
+  return "$status"
+}
+
+# krun_bench ROUNDS: the krun engine beside libkrun alone, in one nested machine.
+krun_bench() {
+  local stage status=0
+  stage=$(lab_stage)
+  cp "$KRUN_PARTS/crun" "$stage/parts/"
+  gcc -O2 -Wall -o "$stage/parts/bare" bench/krun/bare.c
+  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$stage/parts/exits" bench/krun/exits.go
+  SMOLVM_KRUN_PARTS=$stage/parts LAB_BENCH=$1 LAB_APP=$stage/packs/busybox \
+    "$KRUN/lab" -kernel "$stage/parts/kernel.elf" -mem 3072 -timeout 30m \
+    "$stage/test-lab" -test.timeout 29m -test.run '^TestBench$' | grep '^|' || status=$?
+  rm -rf "$stage"
+  return "$status"
+}
