@@ -26,6 +26,10 @@ type Config struct {
 	MemoryMiB int64 `json:"memoryMiB"`
 	// StorageMiB limits what the machine may write to its root file system.
 	StorageMiB int64 `json:"storageMiB"`
+	// Persist is a directory of the host, inside of the machine's own, that
+	// keeps what is written there. Without it, that is gone when the machine
+	// is. Its contents are the engine's affair.
+	Persist string `json:"persist,omitempty"`
 
 	// Isolation is the level that was asked for, or IsolationAuto.
 	Isolation string            `json:"isolation"`

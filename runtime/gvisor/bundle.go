@@ -62,14 +62,14 @@ type specMount struct {
 }
 
 // writeBundle writes the OCI bundle of a machine into scratch.
-func writeBundle(scratch string, cfg machine.Config, storageMiB int64, volumes []specMount) error {
+func writeBundle(scratch string, cfg machine.Config, storageMiB int64, served served) error {
 	dir := filepath.Join(scratch, bundleDir)
 	// The specification wants a root directory; with an EROFS root it stays empty.
 	root := filepath.Join(dir, "root")
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return fmt.Errorf("make the bundle: %w", err)
 	}
-	doc, err := json.Marshal(bundleSpec(root, cfg, storageMiB, volumes))
+	doc, err := json.Marshal(bundleSpec(root, cfg, storageMiB, served))
 	if err != nil {
 		return fmt.Errorf("encode the bundle: %w", err)
 	}
@@ -79,7 +79,7 @@ func writeBundle(scratch string, cfg machine.Config, storageMiB int64, volumes [
 	return nil
 }
 
-func bundleSpec(root string, cfg machine.Config, storageMiB int64, volumes []specMount) spec {
+func bundleSpec(root string, cfg machine.Config, storageMiB int64, served served) spec {
 	all := capabilities()
 	s := spec{
 		Version: "1.0.0",
@@ -100,32 +100,44 @@ func bundleSpec(root string, cfg machine.Config, storageMiB int64, volumes []spe
 			{Destination: "/proc", Type: "proc", Source: "proc"},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
 			{Destination: imageDir, Type: "erofs", Source: cfg.Parts[manifest.KindRootfs], Options: []string{"ro"}},
-			// Made a tmpfs in a file by mountConfs, which cover binds only.
-			{Destination: upperDir, Type: "bind", Source: root, Options: []string{
-				"rw", "mode=0755", fmt.Sprintf("size=%dm", storageMiB),
-			}},
+			upperMount(root, storageMiB, served),
 		},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.type":   "erofs",
 			"dev.gvisor.spec.rootfs.source": cfg.Parts[manifest.KindAgent],
 		},
 	}
-	if len(volumes) > 0 {
+	if len(served.volumes) > 0 {
 		// The agent's disk is read-only: mount points are made in a tmpfs.
 		s.Mounts = append(s.Mounts, specMount{Destination: volumesDir, Type: "tmpfs", Source: "tmpfs"})
-		s.Mounts = append(s.Mounts, volumes...)
+		s.Mounts = append(s.Mounts, served.volumes...)
 	}
 	return s
 }
 
+// upperMount is the writable layer's place: the directory that keeps it, or
+// what mountConfs, which cover binds only, make a tmpfs in a file.
+func upperMount(root string, storageMiB int64, served served) specMount {
+	if served.upper != nil {
+		return *served.upper
+	}
+	return specMount{Destination: upperDir, Type: "bind", Source: root, Options: []string{
+		"rw", "mode=0755", fmt.Sprintf("size=%dm", storageMiB),
+	}}
+}
+
 // mountConfs is gVisor's --gofer-mount-confs: what is below the root and below
-// each mount of a bundleSpec that is an image or a bind. The writable layer
-// has nothing below it and keeps its contents in a file of the host, which
-// leaves the memory to the guest.
-func mountConfs(volumes []specMount) string {
+// each mount of a bundleSpec that is an image or a bind. A writable layer that
+// is not kept has nothing below it and its contents in a file of the host,
+// which leaves the memory to the guest.
+func mountConfs(served served) string {
+	const byGofer = "lisafs:none"
 	confs := []string{"erofs:none", "erofs:none", "none:anon"}
-	for range volumes {
-		confs = append(confs, "lisafs:none")
+	if served.upper != nil {
+		confs[2] = byGofer
+	}
+	for range served.volumes {
+		confs = append(confs, byGofer)
 	}
 	return strings.Join(confs, ",")
 }

@@ -24,7 +24,7 @@ func TestBundleTakesNothingFromTheImage(t *testing.T) {
 		Parts: map[string]string{manifest.KindAgent: "/parts/agent", manifest.KindRootfs: "/parts/rootfs"},
 	}
 	dir := t.TempDir()
-	if err := writeBundle(dir, cfg, 64, nil); err != nil {
+	if err := writeBundle(dir, cfg, 64, served{}); err != nil {
 		t.Fatal(err)
 	}
 	doc, err := os.ReadFile(filepath.Join(dir, bundleDir, "config.json"))

@@ -72,20 +72,24 @@ func (*Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Config)
 // start does the steps in the order of their needs: files, processes, limits,
 // and last the word that lets the guest run.
 func (s *sandbox) start(ctx context.Context) error {
-	volumes, err := bindVolumes(s.host.Scratch, s.cfg.Volumes)
+	served, err := bindServed(s.host.Scratch, s.cfg)
 	if err != nil {
 		return err
 	}
-	store, err := openStore(s.cfg.Parts[manifest.KindRootfs])
-	if err != nil {
-		return err
-	}
-	defer store.Close()
 	s.limits = newLimits(s.cfg)
-	if err := s.limits.capStorage(store); err != nil {
-		return err
+	var store *os.File
+	if s.cfg.Persist == "" {
+		if store, err = openStore(s.cfg.Parts[manifest.KindRootfs]); err != nil {
+			return err
+		}
+		defer store.Close()
+		if err := s.limits.capStorage(store); err != nil {
+			return err
+		}
+	} else {
+		s.limits.shareStorage(s.cfg.Persist)
 	}
-	if err := writeBundle(s.host.Scratch, s.cfg, s.limits.storageMiB, volumes); err != nil {
+	if err := writeBundle(s.host.Scratch, s.cfg, s.limits.storageMiB, served); err != nil {
 		return err
 	}
 	control, err := listenControl(s.host.Scratch)
@@ -93,7 +97,7 @@ func (s *sandbox) start(ctx context.Context) error {
 		return err
 	}
 	defer control.close()
-	if err := s.launch(control, store, volumes); err != nil {
+	if err := s.launch(control, store, served); err != nil {
 		return err
 	}
 	// The guest does not run before control.run.

@@ -8,11 +8,18 @@ import (
 )
 
 // joinGofer connects the sandbox with the process that opens files for it. The
-// gofer is root of the supervisor's user namespace, confined to the volumes by
-// its mount namespace and to file calls by seccomp.
-func (s *sandbox) joinGofer(boot, gofer *process, volumes int) error {
+// gofer is root of the supervisor's user namespace, confined to what it serves
+// by its mount namespace and to file calls by seccomp.
+//
+// In a writable layer that is kept it writes owners down beside the files
+// instead of giving the files away: then any user of the guest can own one
+// whatever ids this host lets us use, and the directory stays our user's.
+func (s *sandbox) joinGofer(boot, gofer *process, served served) error {
 	gofer.arg("bundle=%s", s.bundle())
-	gofer.arg("gofer-mount-confs=%s", mountConfs(make([]specMount, volumes)))
+	gofer.arg("gofer-mount-confs=%s", mountConfs(served))
+	if served.upper != nil {
+		gofer.arg("owners-in-xattrs=%s", served.upper.Destination)
+	}
 	config, err := os.Open(s.bundle() + "/config.json")
 	if err != nil {
 		return fmt.Errorf("open the bundle: %w", err)
@@ -24,7 +31,7 @@ func (s *sandbox) joinGofer(boot, gofer *process, volumes int) error {
 	}
 	boot.pass("mounts-fd", r)
 	gofer.pass("mounts-fd", w)
-	for range volumes {
+	for range served.count() {
 		if err := join(boot, "io-fds", gofer, "io-fds", unix.SOCK_STREAM); err != nil {
 			return err
 		}

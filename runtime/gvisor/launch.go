@@ -78,9 +78,9 @@ func (p *process) closePassed() {
 	p.passed = nil
 }
 
-// launch starts the sandbox, which then waits for control.run, and with
-// volumes the gofer that serves them.
-func (s *sandbox) launch(c *control, store *os.File, volumes []specMount) error {
+// launch starts the sandbox, which then waits for control.run, and the gofer if
+// it has anything to serve.
+func (s *sandbox) launch(c *control, store *os.File, served served) error {
 	// Root outside of the new user namespace is this process's user, and root
 	// inside of it drops all capabilities before it meets the guest.
 	boot := s.command("boot", unix.CLONE_NEWUSER)
@@ -91,7 +91,7 @@ func (s *sandbox) launch(c *control, store *os.File, volumes []specMount) error 
 	boot.arg("apply-caps")
 	boot.arg("bundle=%s", s.bundle())
 	boot.arg("attached")
-	boot.arg("gofer-mount-confs=%s", mountConfs(volumes))
+	boot.arg("gofer-mount-confs=%s", mountConfs(served))
 	boot.arg("cpu-num=%d", s.limits.cpus)
 	boot.arg("total-memory=%d", s.limits.memory)
 	boot.arg("total-host-memory=%d", s.limits.memory)
@@ -99,10 +99,10 @@ func (s *sandbox) launch(c *control, store *os.File, volumes []specMount) error 
 		return err
 	}
 	var gofer *process
-	if len(volumes) > 0 {
+	if served.count() > 0 {
 		gofer = s.command("gofer", 0)
 		defer gofer.closePassed()
-		if err := s.joinGofer(boot, gofer, len(volumes)); err != nil {
+		if err := s.joinGofer(boot, gofer, served); err != nil {
 			return err
 		}
 	}
@@ -163,7 +163,9 @@ func (s *sandbox) passFiles(boot *process, c *control, store *os.File) error {
 		}
 		boot.pass("io-fds", image)
 	}
-	boot.pass("gofer-filestore-fds", store)
+	if store != nil {
+		boot.pass("gofer-filestore-fds", store)
+	}
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make the agent's stream: %w", err)

@@ -99,6 +99,12 @@ func (l *limits) capStorage(store *os.File) error {
 	return nil
 }
 
+// shareStorage is for a writable layer in dir: no limit but the disk's own.
+func (l *limits) shareStorage(dir string) {
+	l.note("storage: what this machine keeps may fill the disk that %s is on, whatever --storage says", dir)
+	l.note("storage: sockets, pipes and device nodes that the machine makes are gone when it stops, and symbolic links in it are root's")
+}
+
 // around calls start, which starts a process, with the machine's affinity.
 func (l *limits) around(start func() error) error {
 	if !l.pin {

@@ -14,6 +14,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// served are the mounts whose files the gofer opens.
+type served struct {
+	// upper is the directory that keeps the writable layer; nil where nothing
+	// is kept.
+	upper   *specMount
+	volumes []specMount
+}
+
+func (s served) count() int {
+	if s.upper != nil {
+		return 1 + len(s.volumes)
+	}
+	return len(s.volumes)
+}
+
+// bindServed binds what a machine has of the host below scratch.
+func bindServed(scratch string, cfg machine.Config) (s served, err error) {
+	if s.volumes, err = bindVolumes(scratch, cfg.Volumes); err != nil || cfg.Persist == "" {
+		return s, err
+	}
+	target := filepath.Join(scratch, "volumes", "upper")
+	if err := bindVolume(machine.Volume{Host: cfg.Persist}, target); err != nil {
+		releaseVolumes(scratch)
+		return s, fmt.Errorf("mount what the machine keeps, %s: %w", cfg.Persist, err)
+	}
+	if err := keepsOwners(target); err != nil {
+		releaseVolumes(scratch)
+		return s, err
+	}
+	s.upper = &specMount{Destination: upperDir, Type: "bind", Source: target, Options: []string{"rbind", "rw"}}
+	return s, nil
+}
+
+// keepsOwners says whether the gofer can write down in dir who owns a file.
+func keepsOwners(dir string) error {
+	const name = "user.overlay.smolvm.probe"
+	err := unix.Setxattr(dir, name, []byte("y"), 0)
+	if err == nil {
+		err = unix.Removexattr(dir, name)
+	}
+	if err != nil {
+		return fmt.Errorf("keep what the machine writes: its disk has no extended attributes (%w); set XDG_STATE_HOME to a directory on ext4, xfs or btrfs", err)
+	}
+	return nil
+}
+
 // bindVolumes binds the volumes' host paths below scratch, in this process's
 // own mount namespace: the path is resolved once, and read-only is the
 // kernel's word, not the guest's.

@@ -129,7 +129,7 @@ func describe(host runtime.Host, cfg machine.Config, root string, files *closers
 		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f), ReadOnly: true})
 	}
 	if onDisk(cfg) {
-		f, err := newStorage(cfg.Parts[manifest.KindStorage], host.Scratch, cfg.StorageMiB)
+		f, err := openStorage(cfg, host.Scratch)
 		if err != nil {
 			return spec, nil, err
 		}

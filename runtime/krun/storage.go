@@ -16,11 +16,74 @@ import (
 // onDisk says whether what the guest writes goes to a disk. Less than the
 // template's size cannot, and fits into memory.
 func onDisk(cfg machine.Config) bool {
+	if cfg.Persist != "" {
+		return true
+	}
 	if cfg.StorageMiB == 0 {
 		return false
 	}
 	fi, err := os.Stat(cfg.Parts[manifest.KindStorage])
 	return err != nil || fi.Size() <= cfg.StorageMiB<<20
+}
+
+// keptDisk is the file of Config.Persist that is a machine's writable disk.
+const keptDisk = "disk.ext4"
+
+// openStorage opens the machine's writable disk: the one that it kept, or else
+// a new one.
+func openStorage(cfg machine.Config, scratch string) (*os.File, error) {
+	template := cfg.Parts[manifest.KindStorage]
+	if cfg.Persist == "" {
+		return newStorage(template, scratch, cfg.StorageMiB)
+	}
+	path := filepath.Join(cfg.Persist, keptDisk)
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if err := makeKept(path, template); err != nil {
+			return nil, fmt.Errorf("make the storage disk: %w", err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the storage disk: %w", err)
+	}
+	// The agent grows the file system to its disk. Neither ever shrinks.
+	fi, err := f.Stat()
+	if err == nil && fi.Size() < cfg.StorageMiB<<20 {
+		err = f.Truncate(cfg.StorageMiB << 20)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("size the storage disk: %w", err)
+	}
+	return f, nil
+}
+
+// makeKept puts a copy of the template at path, whole or not at all. Nobody
+// else is at work there: whoever starts a machine has its layer's lock.
+func makeKept(path, template string) error {
+	src, err := os.Open(template)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	temp := path + ".new"
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(fillStorage(f, src, 0), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
 }
 
 // newStorage makes a machine's writable disk: a copy of the template, sizeMiB

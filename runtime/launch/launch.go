@@ -37,6 +37,9 @@ type Request struct {
 	Isolation string
 	// Name tells machines of one pack apart.
 	Name string
+	// Keep is the directory of a machine that keeps what is written to its root
+	// file system; nil starts with a fresh one. The caller owns it.
+	Keep *state.Machine
 	// Refill extracts parts again that the cache has.
 	Refill bool
 	// Progress returns whom to tell about the extraction of a section, never
@@ -52,6 +55,11 @@ type Machine struct {
 	engine  runtime.Engine
 	scratch string
 	entries []*sidecar.Entry
+	layer   *state.Layer // nil unless the machine keeps one
+
+	// fresh: the layer began with this start, of the machine keptID in stateDir.
+	fresh            bool
+	stateDir, keptID string
 }
 
 // Prepare does everything that needs no new process. The caller closes the
@@ -64,38 +72,56 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 	if network.Enabled && !p.Has(manifest.KindNetwork) {
 		return nil, errors.New("the pack was made without what machines need for a network: pack the image again")
 	}
+	m := &Machine{stateDir: h.StateDir}
+	want := req.Isolation
+	if req.Keep != nil {
+		m.keptID = req.Keep.ID()
+		if want, err = m.takeLayer(req.Keep, p, req); err != nil {
+			return nil, err
+		}
+	}
 	rung, dropped, err := h.Ladder.Choose(ctx, ladder.Request{
-		Want: req.Isolation, Floor: p.Manifest.Policy.Isolation, Has: p.Has,
+		Want: want, Floor: p.Manifest.Policy.Isolation, Has: p.Has,
 	})
 	if err != nil {
+		m.Close()
 		return nil, err
 	}
+	m.engine = rung.Engine
 	if len(dropped) > 0 && req.Dropped != nil {
 		req.Dropped(dropped)
 	}
-	dir, err := sidecar.DefaultCacheDir()
-	if err != nil {
-		return nil, err
-	}
-	if err := plan.Volumes(req.Options.Volumes, h.StateDir, dir); err != nil {
-		return nil, err
-	}
-	m := &Machine{engine: rung.Engine, scratch: filepath.Join(dir, "scratch")}
-	if m.Config, err = plan.Machine(p.Manifest, req.Options); err != nil {
-		return nil, err
-	}
-	m.Config.Isolation = req.Isolation
-	m.Config.Pack = p.Reader.Digest()
-	m.Config.Name = req.Name
-	kinds := rung.Parts
-	if network.Enabled {
-		kinds = append(slices.Clone(kinds), manifest.KindNetwork)
-	}
-	if err := m.fill(ctx, p, dir, kinds, req); err != nil {
+	if err := m.prepare(ctx, h, p, req, rung, network.Enabled); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
+}
+
+// prepare makes the configuration and brings in place what it names.
+func (m *Machine) prepare(ctx context.Context, h Host, p *Pack, req Request, rung ladder.Rung, network bool) error {
+	dir, err := sidecar.DefaultCacheDir()
+	if err != nil {
+		return err
+	}
+	m.scratch = filepath.Join(dir, "scratch")
+	if err := plan.Volumes(req.Options.Volumes, h.StateDir, dir); err != nil {
+		return err
+	}
+	if m.Config, err = plan.Machine(p.Manifest, req.Options); err != nil {
+		return err
+	}
+	m.Config.Isolation = req.Isolation
+	m.Config.Pack = p.Reader.Digest()
+	m.Config.Name = req.Name
+	if err := m.keepLayer(p, req.Options.StorageMiB); err != nil {
+		return err
+	}
+	kinds := rung.Parts
+	if network {
+		kinds = append(slices.Clone(kinds), manifest.KindNetwork)
+	}
+	return m.fill(ctx, p, dir, kinds, req)
 }
 
 // fill brings the parts into the cache and leases them.
@@ -154,6 +180,7 @@ func (m *Machine) Disqualify(reason *runtime.UnusableError) bool {
 	if ok {
 		d.Disqualify(reason.Reason)
 	}
+	m.abandonLayer()
 	return ok && m.Config.Isolation == machine.IsolationAuto
 }
 
@@ -161,6 +188,9 @@ func (m *Machine) Disqualify(reason *runtime.UnusableError) bool {
 func (m *Machine) Close() {
 	for _, e := range m.entries {
 		e.Close()
+	}
+	if m.layer != nil {
+		m.layer.Close()
 	}
 }
 
@@ -189,6 +219,9 @@ func (m *Machine) options() supervisor.Options {
 	opts := supervisor.Options{Config: m.Config, Engine: m.engine.Name(), Scratch: m.scratch}
 	for _, e := range m.entries {
 		opts.Leases = append(opts.Leases, e.File())
+	}
+	if m.layer != nil {
+		opts.Leases = append(opts.Leases, m.layer.Lock())
 	}
 	return opts
 }

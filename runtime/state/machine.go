@@ -85,11 +85,19 @@ func (m *Machine) ReadRecord() (*Record, error) {
 // alive lock.
 func (m *Machine) WriteRecord(r *Record) error {
 	r.SchemaVersion = machine.SchemaVersion
-	data, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode the machine's record: %w", err)
+	if err := m.writeJSON(recordFile, r); err != nil {
+		return fmt.Errorf("write the machine's record: %w", err)
 	}
-	const temp = recordFile + ".new"
+	return nil
+}
+
+// writeJSON replaces a file of the directory, whole or not at all.
+func (m *Machine) writeJSON(name string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	temp := name + ".new"
 	f, err := m.open(temp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
 	if err != nil {
 		return err
@@ -97,15 +105,12 @@ func (m *Machine) WriteRecord(r *Record) error {
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = unix.Renameat(int(m.dir.Fd()), temp, int(m.dir.Fd()), recordFile)
+		err = unix.Renameat(int(m.dir.Fd()), temp, int(m.dir.Fd()), name)
 	}
 	if err == nil {
 		err = m.dir.Sync()
 	}
-	if err != nil {
-		return fmt.Errorf("write the machine's record: %w", err)
-	}
-	return nil
+	return err
 }
 
 // Clear removes what an earlier supervisor left behind. The caller holds the

@@ -1,5 +1,5 @@
-// Command probe does in the guest what busybox cannot: dial, listen, read
-// extended attributes and use up memory.
+// Command probe does in the guest what busybox cannot: dial, listen, read and
+// set extended attributes and use up memory.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: probe dial NETWORK ADDRESS | swap NETWORK ADDRESS BYTES | echo ADDRESS | eat MIB | xattr FILE NAME")
+		return fmt.Errorf("usage: probe dial NETWORK ADDRESS | swap NETWORK ADDRESS BYTES | echo ADDRESS | eat MIB | xattr FILE NAME [VALUE]")
 	}
 	switch args[0] {
 	case "dial":
@@ -38,6 +38,9 @@ func run(args []string) error {
 	case "swap":
 		return swap(args[1], args[2], args[3])
 	case "xattr":
+		if len(args) == 4 {
+			return syscall.Setxattr(args[1], args[2], []byte(args[3]), 0)
+		}
 		value := make([]byte, 256)
 		n, err := syscall.Getxattr(args[1], args[2], value)
 		if err == nil {
