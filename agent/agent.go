@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/agent/boot"
+	"github.com/smolvm/smolvm/agent/copying"
 	"github.com/smolvm/smolvm/agent/dial"
 	"github.com/smolvm/smolvm/agent/exec"
 	"github.com/smolvm/smolvm/agent/reap"
@@ -102,6 +103,8 @@ func (a *Agent) dispatch(stream net.Conn, frames *wire.Reader, h *wire.Header) {
 		a.exec(stream, frames, h.Exec)
 	case wire.OpDial:
 		a.dial(stream, frames, h.Dial)
+	case wire.OpCopy:
+		a.copy(stream, frames, h.Copy)
 	default:
 		reply(stream, frames, &wire.Reply{Error: &wire.Error{
 			Code: wire.CodeBadRequest, Message: "operation " + string(h.Op) + " is not for the agent",
@@ -153,6 +156,23 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 	}
 	defer a.requests.RUnlock()
 	a.runner.Serve(stream, frames, req)
+}
+
+// copy waits for the machine to be booted, as exec does.
+func (a *Agent) copy(stream net.Conn, frames *wire.Reader, c *wire.Copy) {
+	<-a.booted
+	refusal := a.failed
+	if refusal == nil && !a.requests.TryRLock() {
+		refusal = shuttingDown
+	}
+	if refusal != nil {
+		reply(stream, frames, &wire.Reply{Error: refusal})
+		return
+	}
+	defer a.requests.RUnlock()
+	if r := copying.Serve(stream, frames, c); r != nil {
+		reply(stream, frames, r)
+	}
 }
 
 // dial waits for the machine to be booted, as exec does.

@@ -1,7 +1,7 @@
 // Package runtime runs machines on this host: their life cycle, their state,
 // the ladder of isolation levels, and the clients of a running machine.
 //
-// It knows formats and sidecar. It never imports pack, stub or agent; an
+// It knows formats, transfer and sidecar. It never imports pack, stub or agent; an
 // engine package below it never imports another engine.
 package runtime
 

@@ -133,6 +133,7 @@ const (
 	CodeGeneration    ErrorCode = "generation"     // peer too new: exit 125
 	CodeInternal      ErrorCode = "internal"       // exit 125
 	CodeUnreachable   ErrorCode = "unreachable"    // nothing listens at a dialed port
+	CodeLeftOut       ErrorCode = "left-out"       // a copy is complete but for these files
 )
 
 func (e *Error) Error() string { return e.Message }

@@ -21,6 +21,7 @@ func (h *Header) check() error {
 		OpShutdown: h.Shutdown != nil,
 		OpStop:     h.Stop != nil,
 		OpDial:     h.Dial != nil,
+		OpCopy:     h.Copy != nil,
 		OpPublish:  h.Publish != nil,
 		OpPing:     true,
 		OpStatus:   true,
@@ -42,6 +43,8 @@ func (h *Header) check() error {
 		return checkMillis("graceMillis", h.Stop.GraceMillis)
 	case OpDial:
 		return h.Dial.check()
+	case OpCopy:
+		return h.Copy.check()
 	case OpPublish:
 		return h.Publish.check()
 	}
@@ -50,7 +53,7 @@ func (h *Header) check() error {
 
 func (h *Header) members() int {
 	return count(h.Boot != nil) + count(h.Exec != nil) + count(h.Shutdown != nil) + count(h.Stop != nil) +
-		count(h.Dial != nil) + count(h.Publish != nil)
+		count(h.Dial != nil) + count(h.Copy != nil) + count(h.Publish != nil)
 }
 
 func count(b bool) int {

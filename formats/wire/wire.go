@@ -29,6 +29,8 @@ const (
 	OpShutdown Op = "shutdown"
 	// OpDial connects to a port of the guest.
 	OpDial Op = "dial"
+	// OpCopy moves files between host and guest.
+	OpCopy Op = "copy"
 
 	// OpStatus, OpStop and OpPublish are answered by the supervisor itself and
 	// never reach the agent.
@@ -46,6 +48,7 @@ type Header struct {
 	Shutdown   *Shutdown `json:"shutdown,omitempty"`
 	Stop       *Stop     `json:"stop,omitempty"`
 	Dial       *Dial     `json:"dial,omitempty"`
+	Copy       *Copy     `json:"copy,omitempty"`
 	Publish    *Publish  `json:"publish,omitempty"`
 }
 
@@ -55,12 +58,12 @@ type FrameType byte
 // Frames from the client start at 1, frames to the client at 64.
 const (
 	FrameHeader  FrameType = 1  // JSON Header; first on every stream
-	FrameStdin   FrameType = 2  // bytes for the command's standard input, or a dialed port
+	FrameStdin   FrameType = 2  // bytes for the command's standard input, a dialed port, or an archive
 	FrameEOF     FrameType = 3  // end of what FrameStdin carries; empty
 	FrameResize  FrameType = 4  // JSON Size; only with a terminal
 	FrameSignal  FrameType = 5  // JSON Signal
 	FrameAck     FrameType = 6  // the last frame arrived; empty
-	FrameStdout  FrameType = 64 // bytes of its standard output, or from a dialed port
+	FrameStdout  FrameType = 64 // bytes of its standard output, from a dialed port, or an archive
 	FrameStderr  FrameType = 65
 	FrameStarted FrameType = 66 // JSON Started: the command runs, the connection stands
 	FrameEnd     FrameType = 67 // no more output will follow; empty

@@ -52,6 +52,8 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"D3/kept after kill -9", s.keptKilled},
 		{"D3/kept and grown", s.keptGrown},
 		{"D3/kept and full", s.keptFull},
+		{"S4/copy", s.copying},
+		{"S4/copy that fails", s.copyFailures},
 		{"R6/volumes", s.volumes},
 		{"R6/read-only volumes", s.readOnlyVolumes},
 		{"R6/missing volume", s.missingVolume},

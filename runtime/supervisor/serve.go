@@ -86,7 +86,7 @@ func (k *keeper) answer(conn *net.UnixConn, h *wire.Header) {
 		k.execs.Add(1)
 		defer k.execs.Add(-1)
 		k.join(conn, h)
-	case wire.OpPing, wire.OpDial:
+	case wire.OpPing, wire.OpDial, wire.OpCopy:
 		k.join(conn, h)
 	case wire.OpStatus:
 		k.reply(conn, &wire.Reply{Kernel: k.kernel, Status: k.status()})

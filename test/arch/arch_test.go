@@ -18,17 +18,18 @@ const module = "github.com/smolvm/smolvm"
 // knows says which rooms a room may import besides itself. A room that is not
 // listed may not exist.
 var knows = map[string][]string{
-	"formats": {},
-	"sidecar": {"formats"},
-	"stub":    {"formats", "sidecar"},
-	"pack":    {"formats", "sidecar"},
-	"runtime": {"formats", "sidecar"},
-	"agent":   {"formats"},
+	"formats":  {},
+	"transfer": {},
+	"sidecar":  {"formats"},
+	"stub":     {"formats", "sidecar"},
+	"pack":     {"formats", "sidecar"},
+	"runtime":  {"formats", "transfer", "sidecar"},
+	"agent":    {"formats", "transfer"},
 	// Executables wire rooms together; tools and tests may look at anything.
-	"cmd":   {"formats", "sidecar", "stub", "pack", "runtime", "agent"},
-	"tools": {"formats", "sidecar", "stub", "pack", "runtime", "agent", "cmd"},
-	"bench": {"formats", "sidecar", "stub", "pack", "runtime", "agent", "cmd"},
-	"test":  {"formats", "sidecar", "stub", "pack", "runtime", "agent", "cmd"},
+	"cmd":   {"formats", "transfer", "sidecar", "stub", "pack", "runtime", "agent"},
+	"tools": {"formats", "transfer", "sidecar", "stub", "pack", "runtime", "agent", "cmd"},
+	"bench": {"formats", "transfer", "sidecar", "stub", "pack", "runtime", "agent", "cmd"},
+	"test":  {"formats", "transfer", "sidecar", "stub", "pack", "runtime", "agent", "cmd"},
 }
 
 // shuns lists packages that must not be linked into an executable, with the

@@ -1,0 +1,78 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// FrameWriter sends what is written to it as frames of type t.
+func FrameWriter(w io.Writer, t FrameType) io.Writer { return &frameWriter{w, t} }
+
+type frameWriter struct {
+	w io.Writer
+	t FrameType
+}
+
+func (f *frameWriter) Write(p []byte) (int, error) {
+	done := 0
+	for chunk := range slices.Chunk(p, MaxPayload) {
+		if err := WriteFrame(f.w, f.t, chunk); err != nil {
+			return done, err
+		}
+		done += len(chunk)
+	}
+	return done, nil
+}
+
+// Data reads the payloads of frames of type t, up to a frame of type end.
+// Signals and sizes between them are ignored. A reply in their place is an
+// error, and of type *Error if it holds one.
+func (r *Reader) Data(t, end FrameType) io.Reader { return &frameReader{frames: r, t: t, end: end} }
+
+type frameReader struct {
+	frames *Reader
+	t, end FrameType
+	rest   []byte
+	err    error
+}
+
+func (f *frameReader) Read(p []byte) (int, error) {
+	for len(f.rest) == 0 && f.err == nil {
+		f.err = f.next()
+	}
+	n := copy(p, f.rest)
+	f.rest = f.rest[n:]
+	if n > 0 || len(p) == 0 {
+		return n, nil
+	}
+	return 0, f.err
+}
+
+// next reads one frame.
+func (f *frameReader) next() error {
+	t, payload, err := f.frames.Next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF // the end is a frame
+	case err != nil:
+		return err
+	case t == f.t:
+		f.rest = payload
+		return nil
+	case t == f.end:
+		return io.EOF
+	case t == FrameSignal || t == FrameResize:
+		return nil
+	case t == FrameReply:
+		var reply Reply
+		if err := ReadMessage(t, payload, &reply); err != nil {
+			return err
+		}
+		if reply.Error != nil {
+			return reply.Error
+		}
+	}
+	return fmt.Errorf("%w: frame of type %d within data", ErrFrame, t)
+}
