@@ -19,6 +19,10 @@ type Exec struct {
 	// and the last frame, unless the command could not start (FrameExit). Its
 	// output is discarded.
 	Detach bool `json:"detach,omitempty"`
+	// Main makes it the machine's main process: as with Detach the answer is
+	// that it started, but its output goes to the machine's log, and the machine
+	// ends with it. A supervisor knows it, an agent does not.
+	Main bool `json:"main,omitempty"`
 	// TimeoutMillis ends the command and all its descendants; 0 is no limit.
 	TimeoutMillis int64 `json:"timeoutMillis,omitempty"`
 }

@@ -128,7 +128,7 @@ func (p *pump) start() (*wire.Exit, error) {
 		return nil, fmt.Errorf("%w: the command started twice", wire.ErrFrame)
 	}
 	p.started = true
-	if p.c.Exec.Detach {
+	if p.c.Exec.Detach || p.c.Exec.Main {
 		return &wire.Exit{}, nil
 	}
 	if p.c.Started != nil {

@@ -1,11 +1,12 @@
 package state
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,25 +17,6 @@ const MaxLog = 1 << 20
 // OpenLog opens the machine's log for appending.
 func (m *Machine) OpenLog() (*os.File, error) {
 	return m.open(logFile, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND)
-}
-
-// CopyLog writes the machine's log to w, older lines first.
-func (m *Machine) CopyLog(w io.Writer) error {
-	for _, name := range []string{oldLogFile, logFile} {
-		f, err := m.open(name, unix.O_RDONLY)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(w, f)
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("copy the machine's log: %w", err)
-		}
-	}
-	return nil
 }
 
 // Log is a machine's bounded log. A guest can fill it, never the disk. It is
@@ -68,17 +50,40 @@ func (m *Machine) rotateLog() (*os.File, error) {
 	return m.OpenLog()
 }
 
-// Write appends p. A log that cannot be written (a full disk) must not stop
-// the machine, so it never fails.
-func (l *Log) Write(p []byte) (int, error) {
+// Write appends p as the console's.
+func (l *Log) Write(p []byte) (int, error) { return l.Stream(Console).Write(p) }
+
+// Stream is a writer for what comes by one stream. A log that cannot be written
+// (a full disk) must not stop the machine, so it never fails.
+func (l *Log) Stream(s Stream) io.Writer { return &logStream{l, s} }
+
+type logStream struct {
+	log    *Log
+	stream Stream
+}
+
+func (w *logStream) Write(p []byte) (int, error) {
+	now := time.Now().UTC().AppendFormat(nil, logTime)
+	for rest := p; len(rest) > 0; {
+		line, after, full := bytes.Cut(rest, []byte("\n"))
+		if len(line) > maxLogLine {
+			line, after, full = line[:maxLogLine], rest[maxLogLine:], false
+		}
+		w.log.append(appendEntry(nil, now, w.stream, line, full))
+		rest = after
+	}
+	return len(p), nil
+}
+
+// append writes one entry.
+func (l *Log) append(entry []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.size+int64(len(p)) > MaxLog {
+	if l.size+int64(len(entry)) > MaxLog {
 		l.next()
 	}
-	n, _ := l.file.Write(p[:min(len(p), MaxLog)])
+	n, _ := l.file.Write(entry)
 	l.size += int64(n)
-	return len(p), nil
 }
 
 func (l *Log) next() {

@@ -54,6 +54,8 @@ type Record struct {
 	Engine    string    `json:"engine"`
 	// Ended says why the machine ended, when its supervisor lived to tell.
 	Ended string `json:"ended,omitempty"`
+	// MainStatus is what the machine's main process ended with, if it had one.
+	MainStatus *int `json:"mainStatus,omitempty"`
 }
 
 // maxRecord bounds what is read back, in bytes: far more than any machine's

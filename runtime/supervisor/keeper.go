@@ -42,6 +42,12 @@ type keeper struct {
 	kernel  string
 	execs   atomic.Int64
 
+	// The machine's main process, if it has one: mainStatus is set when it has
+	// ended, and finished when that is why the machine does.
+	hasMain    atomic.Bool
+	mainStatus atomic.Pointer[int]
+	finished   atomic.Bool
+
 	// stopping: it was we who ended the machine.
 	stopping atomic.Bool
 	// over is done when every process of the machine is gone; its cause says
@@ -231,6 +237,9 @@ func (k *keeper) stop(grace time.Duration) {
 
 // reason says why the machine is over, or nothing if that was asked for.
 func (k *keeper) reason() string {
+	if k.finished.Load() {
+		return fmt.Sprintf("its main process ended with status %d", *k.mainStatus.Load())
+	}
 	if err := context.Cause(k.over); err != nil && !errors.Is(err, errAsked) {
 		return err.Error()
 	}
@@ -253,6 +262,6 @@ func (k *keeper) status() *wire.Status {
 func (k *keeper) record(ended string) error {
 	return k.machine.WriteRecord(&state.Record{
 		SchemaVersion: machine.SchemaVersion, Config: k.order.Config, Process: k.order.Process,
-		StartedAt: k.started, Engine: k.engine.Name(), Ended: ended,
+		StartedAt: k.started, Engine: k.engine.Name(), Ended: ended, MainStatus: k.mainStatus.Load(),
 	})
 }

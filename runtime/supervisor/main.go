@@ -149,7 +149,7 @@ func (k *keeper) daemon(engine runtime.Engine, link *os.File) error {
 	if err := k.machine.Clear(); err != nil {
 		return err
 	}
-	if reason := k.reason(); reason != "" {
+	if reason := k.reason(); reason != "" || k.mainStatus.Load() != nil {
 		return k.record(reason)
 	}
 	return nil

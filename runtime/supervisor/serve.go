@@ -83,6 +83,10 @@ func (k *keeper) client(conn *net.UnixConn) {
 func (k *keeper) answer(conn *net.UnixConn, h *wire.Header) {
 	switch h.Op {
 	case wire.OpExec:
+		if h.Exec.Main {
+			k.runMain(conn, h.Exec)
+			return
+		}
 		k.execs.Add(1)
 		defer k.execs.Add(-1)
 		k.join(conn, h)
@@ -143,12 +147,14 @@ func (k *keeper) refuse(conn net.Conn, message string) {
 	k.reply(conn, &wire.Reply{Error: &wire.Error{Code: wire.CodeInternal, Message: message}})
 }
 
-// reply sends a last frame and waits for its acknowledgement, without which a
+func (k *keeper) reply(conn net.Conn, r *wire.Reply) { k.last(conn, wire.FrameReply, r) }
+
+// last sends a last frame and waits for its acknowledgement, without which a
 // client that is not ready to read could lose it with the connection.
-func (k *keeper) reply(conn net.Conn, r *wire.Reply) {
+func (k *keeper) last(conn net.Conn, t wire.FrameType, message any) {
 	deadline := time.Now().Add(drainTime)
 	_ = conn.SetDeadline(deadline)
-	if wire.WriteMessage(conn, wire.FrameReply, r) == nil {
+	if wire.WriteMessage(conn, t, message) == nil {
 		_, _, _ = wire.NewReader(conn).Next()
 	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -211,9 +211,9 @@ func (p *Process) lastWords() string {
 		return "; its log tells more"
 	}
 	data, _ := io.ReadAll(io.NewSectionReader(p.log, 0, state.MaxLog))
-	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	if last := lines[len(lines)-1]; last != "" {
-		return " (" + last + ")"
+	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
+	if last := state.ParseEntry(lines[len(lines)-1]); len(last.Text) > 0 {
+		return " (" + string(last.Text) + ")"
 	}
 	return ""
 }
