@@ -56,10 +56,12 @@ type diagnosis struct {
 	Version string `json:"version"`
 	Host    string `json:"host"`
 	// Isolation is the level that packs get here; empty if none works.
-	Isolation string    `json:"isolation"`
-	Ladder    []rung    `json:"ladder"` // highest first
-	Cache     component `json:"cache"`
-	Parts     component `json:"parts"`
+	Isolation string `json:"isolation"`
+	Ladder    []rung `json:"ladder"` // highest first
+	// Confinement is what this host offers to hold down our own processes.
+	Confinement []safeguard `json:"confinement"`
+	Cache       component   `json:"cache"`
+	Parts       component   `json:"parts"`
 }
 
 // rung is one isolation level.
@@ -94,6 +96,7 @@ func examine(ctx context.Context) diagnosis {
 			break
 		}
 	}
+	d.Confinement = examineConfinement()
 	d.Cache, d.Parts = examineCache(), examineParts()
 	return d
 }
@@ -175,6 +178,9 @@ func (d diagnosis) print(stdio cli.Stdio, asJSON bool) error {
 		fmt.Fprintf(w, "packs\tcannot run here\n")
 	} else {
 		fmt.Fprintf(w, "packs\trun at isolation %s\n", d.Isolation)
+	}
+	for _, s := range d.Confinement {
+		fmt.Fprintf(w, "%s\t%s\n", s.Name, s.describe())
 	}
 	for _, c := range []struct {
 		name string

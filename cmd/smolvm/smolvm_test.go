@@ -221,6 +221,11 @@ func TestDoctorVersionCache(t *testing.T) {
 			t.Errorf("a level without a reason, or with one too many: %+v", r)
 		}
 	}
+	for _, name := range []string{"landlock", "seccomp", "namespaces", "cgroups"} {
+		if i := slices.IndexFunc(d.Confinement, func(s safeguard) bool { return s.Name == name }); i < 0 || d.Confinement[i].Note == "" {
+			t.Errorf("nothing about %s: %+v", name, d.Confinement)
+		}
+	}
 	if out := ok(t, "version"); !strings.Contains(out, cli.Version) {
 		t.Errorf("version %q", out)
 	}

@@ -57,6 +57,14 @@ func newCgroup(id string) (*cgroup, error) {
 	return nil, refused(err)
 }
 
+// ProbeCgroups makes one and removes it. An error says why limits cannot be
+// enforced here.
+func ProbeCgroups() error {
+	c, err := newCgroup("probe")
+	c.remove()
+	return err
+}
+
 // newV1 makes one in the v1 hierarchies, below their roots, as docker does.
 func newV1(memory, cpu, name string) (*cgroup, error) {
 	c := &cgroup{memory: filepath.Join(memory, name)}

@@ -41,8 +41,12 @@ const MTU = 65520
 // Environ carries the policy to the new process.
 const Environ = "_SMOLVM_NETWORK"
 
-// FDLink is the process's end of the link.
-const FDLink = 3
+// The process's files: its end of the link, and where it asks for the host's
+// resolvers, because it can open nothing itself.
+const (
+	FDLink      = 3
+	FDResolvers = 4
+)
 
 // Process is a machine's network. It is to be referred to as long as the
 // machine lives.
@@ -66,13 +70,20 @@ func Start(executable string, policy machine.Network, framing runtime.Framing, l
 	if err != nil {
 		return nil, err
 	}
+	ask, err := tellResolvers()
+	if err != nil {
+		ours.Close()
+		link.File.Close()
+		return nil, err
+	}
+	defer ask.Close()
 	p := &Process{
 		ours: ours,
 		Link: link,
 		cmd: &exec.Cmd{
 			Path: executable, Args: []string{"smolvm-network"}, Dir: "/",
 			Env:        []string{Environ + "=" + string(doc)},
-			ExtraFiles: []*os.File{ours},
+			ExtraFiles: []*os.File{ours, ask},
 			Stdout:     log, Stderr: log,
 			SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 		},

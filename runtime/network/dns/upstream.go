@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 )
@@ -18,12 +16,16 @@ import (
 // upstreamTime is how long one resolver has for an answer.
 const upstreamTime = 3 * time.Second
 
-// Upstream asks the resolvers that resolvConf, the host's file, names, one
-// after the other. It is read for every question: hosts change networks.
-func Upstream(resolvConf string) func(context.Context, []byte) ([]byte, error) {
+// Upstream asks the resolvers that the host's resolv.conf names, one after the
+// other. That is read for every question: hosts change networks.
+func Upstream(resolvConf func() ([]byte, error)) func(context.Context, []byte) ([]byte, error) {
 	return func(ctx context.Context, query []byte) ([]byte, error) {
-		err := errors.New("no resolver")
-		for _, server := range servers(resolvConf) {
+		doc, err := resolvConf()
+		if err != nil {
+			return nil, err
+		}
+		err = errors.New("no resolver")
+		for _, server := range servers(doc) {
 			var answer []byte
 			if answer, err = exchange(ctx, server, query); err == nil {
 				return answer, nil
@@ -33,16 +35,10 @@ func Upstream(resolvConf string) func(context.Context, []byte) ([]byte, error) {
 	}
 }
 
-func servers(path string) []string {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
+func servers(doc []byte) []string {
 	var out []string
-	lines := bufio.NewScanner(io.LimitReader(f, 64<<10))
-	for lines.Scan() {
-		words := strings.Fields(lines.Text())
+	for line := range strings.Lines(string(doc)) {
+		words := strings.Fields(line)
 		if len(words) < 2 || words[0] != "nameserver" {
 			continue
 		}

@@ -1,0 +1,71 @@
+package confine
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// verdict runs the filter as the kernel would, on one call.
+func verdict(t *testing.T, calls []Call, arch uint32, nr int, args ...uint64) uint32 {
+	t.Helper()
+	raw, err := Program(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, ok := bpf.Disassemble(raw)
+	if !ok {
+		t.Fatal("the filter has instructions that nobody knows")
+	}
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// This interpreter reads numbers in the order of networks.
+	data := binary.BigEndian.AppendUint32(nil, uint32(nr))
+	data = binary.BigEndian.AppendUint32(data, arch)
+	data = append(data, make([]byte, 8)...)
+	for i := range 6 {
+		var v uint64
+		if i < len(args) {
+			v = args[i]
+		}
+		data = binary.BigEndian.AppendUint32(data, uint32(v))
+		data = binary.BigEndian.AppendUint32(data, uint32(v>>32))
+	}
+	got, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(got)
+}
+
+func TestProgram(t *testing.T) {
+	calls := append(Calls(1, 2),
+		Call{Nr: 3, Where: []Arg{Is(0, 7)}},
+		Call{Nr: 3, Where: []Arg{{1, 6, 2}, Is(2, 9)}},
+		Call{Nr: 4, Errno: unix.ENOSYS},
+		Call{Nr: 5})
+	const yes, no = uint32(unix.SECCOMP_RET_ALLOW), everythingElse
+	for _, c := range []struct {
+		nr   int
+		args []uint64
+		want uint32
+	}{
+		{1, nil, yes}, {2, nil, yes}, {5, nil, yes}, {0, nil, no}, {6, nil, no},
+		{3, nil, no}, {3, []uint64{7}, yes}, {3, []uint64{8}, no},
+		{3, []uint64{0, 2, 9}, yes}, {3, []uint64{0, 0x1003, 9}, yes}, {3, []uint64{0, 4, 9}, no}, {3, []uint64{0, 2, 8}, no},
+		{4, nil, unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{1 | x32Bit, nil, no}, {-1, nil, no},
+	} {
+		if got := verdict(t, calls, auditArch, c.nr, c.args...); got != c.want {
+			t.Errorf("call %d%v: %#x, want %#x", c.nr, c.args, got, c.want)
+		}
+	}
+	// The numbers of another architecture's calls mean something else.
+	if got := verdict(t, calls, auditArch^1, 1); got != unix.SECCOMP_RET_KILL_PROCESS {
+		t.Errorf("another architecture: %#x", got)
+	}
+}
