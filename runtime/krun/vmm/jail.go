@@ -28,6 +28,9 @@ func enter(cfg vmspec.Config, in *os.File) error {
 	if err := dropPrivileges(len(jail.Volumes) > 0); err != nil {
 		return err
 	}
+	if err := confineNext(reach(cfg, jail.Volumes)); err != nil {
+		return err
+	}
 	b, err := json.Marshal(cfg)
 	if err != nil {
 		return err
@@ -58,7 +61,7 @@ func enterJail(j vmspec.Jail) error {
 	if err := unix.Mount(j.Root, j.Root, "", unix.MS_BIND, ""); err != nil {
 		return failed("mount "+j.Root, err)
 	}
-	for _, dir := range []string{"dev", "proc", vmspec.VolumesDir} {
+	for _, dir := range []string{"dev", "proc", "proc/self", vmspec.VolumesDir} {
 		if err := os.Mkdir(filepath.Join(j.Root, dir), 0o755); err != nil {
 			return failed("mkdir", err)
 		}
@@ -72,9 +75,10 @@ func enterJail(j vmspec.Jail) error {
 			return err
 		}
 	}
-	// Recursive, because parts of /proc may be covered and must stay so.
-	if err := unix.Mount("/proc", filepath.Join(j.Root, "proc"), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return failed("mount /proc", err)
+	// Of /proc only this process: its open files have names there. Recursive,
+	// because parts of it may be covered and must stay so.
+	if err := unix.Mount("/proc/self", filepath.Join(j.Root, "proc/self"), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return failed("mount /proc/self", err)
 	}
 	for i, v := range j.Volumes {
 		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}

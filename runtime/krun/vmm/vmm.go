@@ -1,7 +1,8 @@
 // Package vmm turns a process into a virtual machine, in two lives. The first
 // makes a jail of the few files that the machine needs, gives its privileges
 // up and executes itself in there, so that no thread keeps any. The second
-// tells libkrun what the machine is made of and hands over its thread; libkrun
+// gives up the system calls that it does not need, tells libkrun what the
+// machine is made of and hands over its thread; libkrun
 // ends the process and nothing of ours runs after that.
 //
 // The room knows libkrun and system calls. Cleaning up is the parent's.
@@ -40,14 +41,10 @@ func live(args []string) error {
 	if len(args) != 1 || args[0] != vmspec.LifeEnter && args[0] != vmspec.LifeStart {
 		return errors.New("this program is started by the krun engine only")
 	}
-	var cfg vmspec.Config
 	in := os.NewFile(vmspec.FDConfig, "config")
-	b, err := io.ReadAll(in)
+	cfg, err := readConfig(in)
 	if err != nil {
-		return fmt.Errorf("read the machine's config: %w", err)
-	}
-	if err := json.Unmarshal(b, &cfg); err != nil {
-		return fmt.Errorf("read the machine's config: %w", err)
+		return err
 	}
 	if args[0] == vmspec.LifeEnter {
 		return enter(cfg, in)
@@ -57,7 +54,21 @@ func live(args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := filter(cfg.ShareTag != ""); err != nil {
+		return err
+	}
 	return start(lib, cfg)
+}
+
+func readConfig(in io.Reader) (cfg vmspec.Config, err error) {
+	b, err := io.ReadAll(in)
+	if err == nil {
+		err = json.Unmarshal(b, &cfg)
+	}
+	if err != nil {
+		return cfg, fmt.Errorf("read the machine's config: %w", err)
+	}
+	return cfg, nil
 }
 
 func start(lib *libkrun.Library, cfg vmspec.Config) error {
