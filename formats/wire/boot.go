@@ -107,6 +107,16 @@ type Status struct {
 	Ports []Port `json:"ports,omitempty"`
 	// Limits names what is not enforced on this host, and why.
 	Limits []string `json:"limits,omitempty"`
+	// Phases are how the machine's start spent its time.
+	Phases []Phase `json:"phases,omitempty"`
+}
+
+// Phase is a stretch of time on the host's monotonic clock (CLOCK_MONOTONIC),
+// in nanoseconds.
+type Phase struct {
+	Name       string `json:"name"`
+	StartNanos int64  `json:"startNanos"`
+	Nanos      int64  `json:"nanos"`
 }
 
 // Network is what a machine may reach outside; package machine tells more.

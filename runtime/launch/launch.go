@@ -20,6 +20,7 @@ import (
 	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/state"
 	"github.com/smolvm/smolvm/runtime/supervisor"
+	"github.com/smolvm/smolvm/runtime/trace"
 	"github.com/smolvm/smolvm/sidecar"
 )
 
@@ -80,9 +81,11 @@ func (h Host) Prepare(ctx context.Context, p *Pack, req Request) (*Machine, erro
 			return nil, err
 		}
 	}
+	chosen := trace.Begin(ctx, "probe")
 	rung, dropped, err := h.Ladder.Choose(ctx, ladder.Request{
 		Want: want, Floor: p.Manifest.Policy.Isolation, Has: p.Has,
 	})
+	chosen()
 	if err != nil {
 		m.Close()
 		return nil, err
@@ -126,6 +129,7 @@ func (m *Machine) prepare(ctx context.Context, h Host, p *Pack, req Request, run
 
 // fill brings the parts into the cache and leases them.
 func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string, req Request) error {
+	defer trace.Begin(ctx, "cache")()
 	cache, err := sidecar.OpenCache(dir)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/smolvm/smolvm/runtime/network"
 	"github.com/smolvm/smolvm/runtime/ports"
 	"github.com/smolvm/smolvm/runtime/state"
+	"github.com/smolvm/smolvm/runtime/trace"
 )
 
 // DefaultGrace is how long commands have to end when their machine is stopped.
@@ -40,6 +41,7 @@ type keeper struct {
 	ports   *ports.Set
 	network *network.Process // nil without one
 	kernel  string
+	phases  []wire.Phase // written by boot alone
 	execs   atomic.Int64
 
 	// The machine's main process, if it has one: mainStatus is set when it has
@@ -69,6 +71,7 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	if err != nil {
 		return err
 	}
+	began := trace.Now()
 	instance, err := engine.Start(ctx, runtime.Host{Scratch: k.order.Scratch, Log: k.log, Link: link}, k.order.Config)
 	if link != nil {
 		link.File.Close()
@@ -79,6 +82,8 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 		}
 		return err
 	}
+	k.phases = append(k.phases, trace.Since("engine", began))
+	began = trace.Now()
 	k.mu.Lock()
 	k.instance = instance
 	k.mu.Unlock()
@@ -102,6 +107,7 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 		}
 		return fmt.Errorf("start the machine: %w", err)
 	}
+	k.phases = append(k.phases, trace.Since("agent-ready", began))
 	over, end := context.WithCancelCause(context.Background())
 	k.over = over
 	k.ports.Serve(k.open)
@@ -254,7 +260,7 @@ func (k *keeper) status() *wire.Status {
 		Engine:    k.engine.Name(), Isolation: k.engine.Isolation(), Kernel: k.kernel,
 		CPUs: cfg.CPUs, MemoryMiB: cfg.MemoryMiB, StorageMiB: cfg.StorageMiB,
 		Network: wire.Network(cfg.Network),
-		Execs:   int(k.execs.Load()), Ports: k.ports.List(), Limits: k.instance.Unenforced(),
+		Execs:   int(k.execs.Load()), Ports: k.ports.List(), Limits: k.instance.Unenforced(), Phases: k.phases,
 	}
 }
 

@@ -18,17 +18,19 @@ import (
 	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/isolate"
 	"github.com/smolvm/smolvm/runtime/state"
+	"github.com/smolvm/smolvm/runtime/trace"
 )
 
 // Main is the whole life of the process that Spawn started, and returns its
 // exit status. engines are those that the program has.
 func Main(engines []runtime.Engine) int {
+	began := trace.Now()
 	link := inherited(fdLink, "link")
 	say := json.NewEncoder(link)
 	// Before anything else: what follows must happen in the new namespaces.
 	_, err := isolate.Enter()
 	if err == nil {
-		err = supervise(link, say, engines)
+		err = supervise(link, say, engines, trace.Since("namespaces", began))
 	}
 	if err != nil {
 		// Nobody may be listening any more.
@@ -39,7 +41,7 @@ func Main(engines []runtime.Engine) int {
 	return 0
 }
 
-func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine) error {
+func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine, entered wire.Phase) error {
 	var o order
 	if err := json.NewDecoder(link).Decode(&o); err != nil {
 		return fmt.Errorf("read the supervisor's order: %w", err)
@@ -53,7 +55,7 @@ func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine) error
 	if engine == nil {
 		return fmt.Errorf("this program has no engine %q", o.Engine)
 	}
-	k := &keeper{order: o, started: time.Now().UTC(), say: say}
+	k := &keeper{order: o, started: time.Now().UTC(), say: say, phases: []wire.Phase{entered}}
 	if o.Config.Ephemeral {
 		k.log = state.NewLog(inherited(fdLog, "log"), nil)
 		return k.ephemeral(engine)
