@@ -12,7 +12,7 @@ DEPS_TEST=(
   shellcheck:shellcheck
   skopeo:skopeo docker-registry:docker-registry htpasswd:apache2-utils
   busybox:busybox-static e2fsck:e2fsprogs fsck.erofs:erofs-utils
-  ssh-keygen:openssh-client
+  ssh-keygen:openssh-client strace:strace
   dnsmasq:dnsmasq-base ip:iproute2 newuidmap:uidmap
 )
 

@@ -46,7 +46,7 @@ func (r Reach) config() (landlock.Config, error) {
 	}
 	newest := landlock.V11
 	if r.Network {
-		return landlock.MustConfig(newest.HandledAccessFS, newest.Scoped).BestEffort(), nil
+		return landlock.Config{HandledAccessFS: newest.HandledAccessFS, Scoped: newest.Scoped}.BestEffort(), nil
 	}
 	return newest.BestEffort(), nil
 }

@@ -10,13 +10,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/sidecar"
 )
 
 // Recorder collects phases. Its methods may be called concurrently; those of a
@@ -99,7 +99,7 @@ func (r *Recorder) Write(path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode the trace: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := sidecar.CreateTemp(path, 0o666)
 	if err != nil {
 		return fmt.Errorf("write the trace: %w", err)
 	}
@@ -109,9 +109,6 @@ func (r *Recorder) Write(path string) (err error) {
 		}
 	}()
 	_, err = f.Write(append(doc, '\n'))
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -7,6 +7,7 @@ package confinetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -57,7 +58,7 @@ func New(t *testing.T) Targets {
 		t.Fatal(err)
 	}
 	targets.Pid = victim.Process.Pid
-	t.Cleanup(func() { hold.Close(); victim.Wait() })
+	t.Cleanup(func() { hold.Close(); _ = victim.Wait() })
 	return targets
 }
 
@@ -138,7 +139,7 @@ func readMemory(pid int) error {
 	var b [1]byte
 	local := []unix.Iovec{{Base: &b[0], Len: 1}}
 	_, err := unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: 1, Len: 1}}, 0)
-	if err == unix.EFAULT {
+	if errors.Is(err, unix.EFAULT) {
 		return nil
 	}
 	return err
@@ -153,7 +154,7 @@ func executable() error {
 // process with threads cannot have one: EINVAL comes after the question.
 func namespace() error {
 	err := syscall.Unshare(unix.CLONE_NEWUSER)
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		return nil
 	}
 	return err
