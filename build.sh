@@ -127,6 +127,16 @@ cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]
   fuzz "${1:-10m}"
 }
 
+cmd_faults() { # kill and fail our commands at points of chance, print what was lost, and put it into test/FAULTS.md: ./build.sh faults [ROUNDS]
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
+  cmd_build
+  make_images
+  SMOLVM_FAULTS=${1:-5} SMOLVM_FAULTS_TABLE=$TOP/build/faults.md SMOLVM_LONG=1 cli_tests -timeout 120m -v -run '^(TestFaults|TestParallelFirstRuns|TestParallelStarts|TestStartStopExecInAnyOrder|TestKillsInAnyOrder)$'
+  sed '/^<!-- measured/q' test/FAULTS.md >build/FAULTS.md
+  cat build/faults.md >>build/FAULTS.md
+  mv build/FAULTS.md test/FAULTS.md
+}
+
 cmd_bench() { # measure, print the table, and put it into BENCHMARKS.md
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}"
   cmd_build
