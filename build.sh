@@ -19,6 +19,8 @@ DIST=$TOP/dist
 . build.d/check.sh
 # shellcheck source=build.d/krun.sh
 . build.d/krun.sh
+# shellcheck source=build.d/crun.sh
+. build.d/crun.sh
 # shellcheck source=build.d/lab.sh
 . build.d/lab.sh
 
@@ -68,7 +70,7 @@ cmd_build() { # build everything into dist/
 }
 
 cmd_deps() { # install what every verb here needs (Debian packages), saying so first
-  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}" "${DEPS_LAB[@]}"
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}" "${DEPS_LAB[@]}" "${DEPS_BENCH[@]}"
 }
 
 cmd_demo() { # pack a real Debian with python3 and run it
@@ -115,8 +117,8 @@ cmd_testkrun() { # all that runs on virtual machines, in the lab (after build), 
   LAB_LONG=1 LAB_LIMIT=40 krun_tests all
 }
 
-cmd_benchkrun() { # measure the krun engine in the lab: ./build.sh benchkrun [ROUNDS]
-  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}"
+cmd_benchkrun() { # measure the krun engine alone, in the lab (a part of bench): ./build.sh benchkrun [ROUNDS]
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}" "${DEPS_BENCH[@]}"
   cmd_build
   make_images
   krun_bench "${1:-5}"
@@ -137,12 +139,13 @@ cmd_faults() { # kill and fail our commands at points of chance, print what was 
   mv build/FAULTS.md test/FAULTS.md
 }
 
-cmd_bench() { # measure, print the table, and put it into BENCHMARKS.md
-  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}"
+cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}" "${DEPS_BENCH[@]}"
   cmd_build
   make_images
   make_bench_images
   go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" "$@" | tee build/bench.md
+  (($#)) || krun_bench 5 | tee -a build/bench.md
   sed '/^<!-- measured/q' BENCHMARKS.md >build/BENCHMARKS.md
   cat build/bench.md >>build/BENCHMARKS.md
   mv build/BENCHMARKS.md BENCHMARKS.md

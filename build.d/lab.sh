@@ -101,9 +101,13 @@ krun_tests() {
 krun_bench() {
   local stage status=0
   stage=$(lab_stage)
+  crun_build
   cp "$KRUN_PARTS/crun" "$stage/parts/"
   gcc -O2 -Wall -o "$stage/parts/bare" bench/krun/bare.c
   CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$stage/parts/exits" bench/krun/exits.go
+  printf '\nVirtual machines, in the lab: emulated twice, so only the ratios mean something.\n\n'
+  echo "| measure | beside | ours | theirs | ratio | goal |"
+  echo "|---|---|---|---|---|---|"
   SMOLVM_KRUN_PARTS=$stage/parts LAB_BENCH=$1 LAB_APP=$stage/packs/busybox \
     "$KRUN/lab" -kernel "$stage/parts/kernel.elf" -mem 3072 -timeout 30m \
     "$stage/test-lab" -test.timeout 29m -test.run '^TestBench$' | grep '^|' || status=$?
