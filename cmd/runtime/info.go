@@ -27,7 +27,7 @@ func (a *app) info() *cli.Command {
 			var asJSON flags.JSON
 			asJSON.Register(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if err := noArgs(args); err != nil {
+				if err := cli.NoArgs(args); err != nil {
 					return err
 				}
 				r, err := a.describe(ctx)
@@ -35,7 +35,7 @@ func (a *app) info() *cli.Command {
 					return err
 				}
 				if asJSON.On {
-					return printJSON(stdio.Out, r)
+					return cli.PrintJSON(stdio.Out, r)
 				}
 				r.print(stdio.Out)
 				return nil

@@ -72,11 +72,12 @@ func front(ctx context.Context, argv []string, stdio cli.Stdio) error {
 // program is the table of verbs; the first is what a command line without a
 // verb means.
 func (a *app) program() *cli.Program {
+	v := a.verbs()
 	return &cli.Program{
 		Name:  a.name,
 		Short: fmt.Sprintf("%s runs commands in an isolated machine that it brings along.", a.name),
 		Commands: []*cli.Command{
-			a.run(), a.start(), a.exec(), a.stop(), a.status(), a.port(), a.info(), a.logs(), a.version(),
+			v.Run(), v.Start(), v.Exec(), v.Stop(), v.Status(), v.Port(), a.info(), v.Logs(), a.version(),
 		},
 		Epilog: fmt.Sprintf(`Without COMMAND, %[1]s [FLAGS] [CMD [ARGS]] is %[1]s run: CMD runs in a machine of its
 own, which is gone afterwards. A CMD that is called like one of the commands above

@@ -71,7 +71,7 @@ func listCache(asJSON bool, stdio cli.Stdio) error {
 	}
 	entries := cacheEntries(list)
 	if asJSON {
-		return printJSON(stdio.Out, entries)
+		return cli.PrintJSON(stdio.Out, entries)
 	}
 	w := tabwriter.NewWriter(stdio.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LAST USE\tSIZE\tIN USE\tPATH")

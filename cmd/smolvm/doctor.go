@@ -163,7 +163,7 @@ func examineParts() component {
 
 func (d diagnosis) print(stdio cli.Stdio, asJSON bool) error {
 	if asJSON {
-		return printJSON(stdio.Out, d)
+		return cli.PrintJSON(stdio.Out, d)
 	}
 	w := tabwriter.NewWriter(stdio.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "smolvm\t%s\nhost\t%s\n", d.Version, d.Host)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -36,7 +35,7 @@ func inspectCommand() *cli.Command {
 				}
 				defer p.Close()
 				if *asJSON {
-					return printJSON(stdio.Out, inspection{p.path, p.Digest(), signers(p), p.manifest})
+					return cli.PrintJSON(stdio.Out, inspection{p.path, p.Digest(), signers(p), p.manifest})
 				}
 				return describe(stdio.Out, p)
 			}
@@ -71,13 +70,6 @@ func signers(p *opened) []signed {
 		list = append(list, signed{Key: s.Key.String(), Fingerprint: s.Key.Fingerprint()})
 	}
 	return list
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 // describe prints what a person wants to know, leaving out what is not set.

@@ -51,7 +51,7 @@ func pruneCache(o pruneFlags, stdio cli.Stdio) error {
 	}
 	entries := cacheEntries(removed)
 	if o.asJSON {
-		return printJSON(stdio.Out, entries)
+		return cli.PrintJSON(stdio.Out, entries)
 	}
 	var total int64
 	for _, e := range entries {

@@ -138,3 +138,11 @@ func (c *Command) Execute(ctx context.Context, path string, args []string, stdio
 	}
 	return run(ctx, flags.Args(), stdio)
 }
+
+// NoArgs refuses arguments that a command would ignore.
+func NoArgs(args []string) error {
+	if len(args) > 0 {
+		return exit.Usagef("unexpected argument %q", args[0])
+	}
+	return nil
+}

@@ -1,4 +1,4 @@
-package main
+package machines
 
 import (
 	"context"
@@ -24,33 +24,39 @@ type startOptions struct {
 	name    flags.Name
 }
 
-func (a *app) start() *cli.Command {
+// Start starts a machine that stays.
+func (v *Verbs) Start() *cli.Command {
 	return &cli.Command{
 		Name: "start", Short: "Start a machine that stays, for exec",
 		Long: `The machine runs no command by itself. What is written in it lasts until it is stopped.
 Its environment, user and working directory are those of every exec that says nothing else.`,
-		Examples: []string{a.name + " start --mem 4G -v ./src:/src", a.name + " start --name second"},
+		Examples: []string{v.Program + " start --mem 4G -v ./src:/src", v.Program + " start --name second"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o startOptions
 			o.process.Register(f, false)
 			o.machine.Register(f)
 			o.name.Register(f)
+			source := v.Origin(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if err := noArgs(args); err != nil {
+				s, rest, err := source(args)
+				if err == nil {
+					err = cli.NoArgs(rest)
+				}
+				if err != nil {
 					return err
 				}
-				return a.startDaemon(ctx, o, stdio)
+				return v.startDaemon(ctx, o, s, stdio)
 			}
 		},
 	}
 }
 
-func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) error {
-	req, err := a.request(&o.machine, &o.process, &o.name, stdio)
+func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio cli.Stdio) error {
+	req, err := v.request(&o.machine, &o.process, &o.name, s, stdio)
 	if err != nil {
 		return err
 	}
-	states, id, err := a.locate(&o.name)
+	states, id, err := v.locate(&o.name)
 	if err != nil {
 		return err
 	}
@@ -58,7 +64,7 @@ func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) 
 	defer stop()
 	var tried *launch.Machine
 	start := func(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
-		m, err := a.prepare(ctx, req, stdio)
+		m, err := v.prepare(ctx, s, req, stdio)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +72,7 @@ func (a *app) startDaemon(ctx context.Context, o startOptions, stdio cli.Stdio) 
 		tried = m
 		return m.Daemon(dir, alive, listener)
 	}
-	rungs().Sweep()
+	v.Rungs().Sweep()
 	status, already, err := daemon.Start(ctx, states, id, start)
 	for {
 		var unusable *runtime.UnusableError

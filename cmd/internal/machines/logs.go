@@ -1,4 +1,4 @@
-package main
+package machines
 
 import (
 	"context"
@@ -12,17 +12,18 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/flags"
 )
 
-func (a *app) logs() *cli.Command {
+// Logs prints what a machine logged.
+func (v *Verbs) Logs() *cli.Command {
 	return &cli.Command{
 		Name: "logs", Short: "Print the machine's log: its kernel, its engine and its supervisor",
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var name flags.Name
 			name.Register(f)
 			return func(_ context.Context, args []string, stdio cli.Stdio) error {
-				if err := noArgs(args); err != nil {
+				if err := cli.NoArgs(args); err != nil {
 					return err
 				}
-				states, id, err := a.locate(&name)
+				states, id, err := v.locate(&name)
 				if err != nil {
 					return err
 				}
@@ -35,21 +36,6 @@ func (a *app) logs() *cli.Command {
 				}
 				defer dir.Close()
 				return dir.CopyLog(stdio.Out)
-			}
-		},
-	}
-}
-
-func (a *app) version() *cli.Command {
-	return &cli.Command{
-		Name: "version", Short: "Print the version of smolvm that made this pack",
-		New: func(*pflag.FlagSet) cli.RunFunc {
-			return func(_ context.Context, args []string, stdio cli.Stdio) error {
-				if err := noArgs(args); err != nil {
-					return err
-				}
-				_, err := fmt.Fprintf(stdio.Out, "smolvm %s\n", cli.Version)
-				return err
 			}
 		},
 	}

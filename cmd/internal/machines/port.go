@@ -1,4 +1,4 @@
-package main
+package machines
 
 import (
 	"context"
@@ -18,24 +18,25 @@ import (
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
 
-func (a *app) port() *cli.Command {
+// Port lists and publishes ports.
+func (v *Verbs) Port() *cli.Command {
 	return &cli.Command{
 		Name: "port", Args: "[[IP:]HOST:GUEST[/udp]...]", Short: "List the published ports of the machine that was started, or publish more",
 		Long: `IP is 127.0.0.1 if absent, and HOST 0 takes any free port. Ports stay published until the
 machine is stopped.`,
-		Examples: []string{a.name + " port", a.name + " port 9000:9000 0.0.0.0:5353:53/udp"},
+		Examples: []string{v.Program + " port", v.Program + " port 9000:9000 0.0.0.0:5353:53/udp"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var name flags.Name
 			var asJSON flags.JSON
 			name.Register(f)
 			asJSON.Register(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				ports, err := a.publish(ctx, &name, args)
+				ports, err := v.publish(ctx, &name, args)
 				if err != nil {
 					return err
 				}
 				if asJSON.On {
-					return printJSON(stdio.Out, ports)
+					return cli.PrintJSON(stdio.Out, ports)
 				}
 				for _, p := range ports {
 					fmt.Fprintln(stdio.Out, published(p))
@@ -48,18 +49,18 @@ machine is stopped.`,
 
 // publish publishes what specs say and returns that; without specs it returns
 // everything that is published.
-func (a *app) publish(ctx context.Context, name *flags.Name, specs []string) ([]wire.Port, error) {
+func (v *Verbs) publish(ctx context.Context, name *flags.Name, specs []string) ([]wire.Port, error) {
 	ports, err := flags.Ports("", specs)
 	if err != nil {
 		return nil, err
 	}
-	states, id, err := a.locate(name)
+	states, id, err := v.locate(name)
 	if err != nil {
 		return nil, err
 	}
 	conn, err := daemon.Connect(ctx, states, id)
 	if err != nil {
-		return nil, a.stopped(err, name)
+		return nil, v.stopped(err, name)
 	}
 	h := &wire.Header{Op: wire.OpStatus}
 	if len(ports) > 0 {

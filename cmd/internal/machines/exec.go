@@ -1,4 +1,4 @@
-package main
+package machines
 
 import (
 	"context"
@@ -21,14 +21,15 @@ type execOptions struct {
 	attach  attachment
 }
 
-func (a *app) exec() *cli.Command {
+// Exec runs a command in a machine that runs.
+func (v *Verbs) Exec() *cli.Command {
 	return &cli.Command{
 		Name: "exec", Args: "CMD [ARGS...]", Short: "Run a command in the machine that was started",
 		Long: "The image's ENTRYPOINT is not part of it. The status is as with run.",
 		Examples: []string{
-			a.name + " exec -it sh",
-			a.name + " exec --user nobody -w /tmp ls",
-			a.name + " exec -d ./server",
+			v.Program + " exec -it sh",
+			v.Program + " exec --user nobody -w /tmp ls",
+			v.Program + " exec -d ./server",
 		},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o execOptions
@@ -37,15 +38,15 @@ func (a *app) exec() *cli.Command {
 			o.process.Register(f, false)
 			o.name.Register(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				return a.execIn(ctx, o, args, stdio)
+				return v.execIn(ctx, o, args, stdio)
 			}
 		},
 	}
 }
 
-func (a *app) execIn(ctx context.Context, o execOptions, args []string, stdio cli.Stdio) error {
+func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio cli.Stdio) error {
 	if len(args) == 0 {
-		return exit.Usagef("exec needs a command, as in: %s exec ls /", a.name)
+		return exit.Usagef("exec needs a command, as in: %s exec ls /", v.Program)
 	}
 	if err := o.attach.check(); err != nil {
 		return err
@@ -54,19 +55,19 @@ func (a *app) execIn(ctx context.Context, o execOptions, args []string, stdio cl
 	if err != nil {
 		return err
 	}
-	states, id, err := a.locate(&o.name)
+	states, id, err := v.locate(&o.name)
 	if err != nil {
 		return err
 	}
 	conn, cfg, err := daemon.Exec(ctx, states, id)
 	if err != nil {
-		return a.stopped(err, &o.name)
+		return v.stopped(err, &o.name)
 	}
 	p := plan.Exec(cfg.Process, process)
 	command := wire.Exec{Argv: args, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
 	err = o.attach.run(ctx, command, stdio, func(context.Context) (io.ReadWriteCloser, error) { return conn, nil })
 	if lost(err) {
-		return fmt.Errorf("the machine ended before the command; %s logs may tell why", a.name)
+		return fmt.Errorf("the machine ended before the command; %s logs may tell why", v.Program)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package main
+package machines
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/flags"
-	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
 
-func (a *app) stop() *cli.Command {
+// Stop ends a machine.
+func (v *Verbs) Stop() *cli.Command {
 	return &cli.Command{
 		Name: "stop", Short: "Stop the machine that was started",
 		Long:     "Its processes get SIGTERM, and SIGKILL after the grace. Stopping a stopped machine is fine.",
-		Examples: []string{a.name + " stop -t 2s"},
+		Examples: []string{v.Program + " stop -t 2s"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var name flags.Name
 			name.Register(f)
 			f.StringP("grace", "t", "", "how long processes may take to end: `DURATION` (default 10s)")
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if err := noArgs(args); err != nil {
+				if err := cli.NoArgs(args); err != nil {
 					return err
 				}
 				grace := supervisor.DefaultGrace
@@ -35,14 +35,14 @@ func (a *app) stop() *cli.Command {
 				} else if d > 0 {
 					grace = d
 				}
-				return a.stopDaemon(ctx, &name, grace, stdio)
+				return v.stopDaemon(ctx, &name, grace, stdio)
 			}
 		},
 	}
 }
 
-func (a *app) stopDaemon(ctx context.Context, name *flags.Name, grace time.Duration, stdio cli.Stdio) error {
-	states, id, err := a.locate(name)
+func (v *Verbs) stopDaemon(ctx context.Context, name *flags.Name, grace time.Duration, stdio cli.Stdio) error {
+	states, id, err := v.locate(name)
 	if err != nil {
 		return err
 	}
@@ -50,19 +50,11 @@ func (a *app) stopDaemon(ctx context.Context, name *flags.Name, grace time.Durat
 	if err != nil {
 		return err
 	}
-	rungs().Sweep()
+	v.Rungs().Sweep()
 	if stopped {
 		fmt.Fprintln(stdio.Err, "smolvm: stopped")
 	} else {
 		fmt.Fprintln(stdio.Err, "smolvm: no daemon was running")
-	}
-	return nil
-}
-
-// noArgs refuses arguments that a command would ignore.
-func noArgs(args []string) error {
-	if len(args) > 0 {
-		return exit.Usagef("unexpected argument %q", args[0])
 	}
 	return nil
 }

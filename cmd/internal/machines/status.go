@@ -1,8 +1,7 @@
-package main
+package machines
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,21 +21,22 @@ import (
 // stoppedStatus is status's exit status when nothing runs.
 const stoppedStatus = 1
 
-func (a *app) status() *cli.Command {
+// Status tells whether a machine runs.
+func (v *Verbs) Status() *cli.Command {
 	return &cli.Command{
 		Name: "status", Short: "Tell whether the machine runs, and how it is isolated",
 		Long:     "The exit status is 0 if it runs and 1 if it does not.",
-		Examples: []string{a.name + " status --json"},
+		Examples: []string{v.Program + " status --json"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var name flags.Name
 			var asJSON flags.JSON
 			name.Register(f)
 			asJSON.Register(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if err := noArgs(args); err != nil {
+				if err := cli.NoArgs(args); err != nil {
 					return err
 				}
-				return a.tellStatus(ctx, &name, asJSON.On, stdio.Out)
+				return v.tellStatus(ctx, &name, asJSON.On, stdio.Out)
 			}
 		},
 	}
@@ -51,8 +51,8 @@ type statusReport struct {
 	*wire.Status
 }
 
-func (a *app) tellStatus(ctx context.Context, name *flags.Name, asJSON bool, out io.Writer) error {
-	states, id, err := a.locate(name)
+func (v *Verbs) tellStatus(ctx context.Context, name *flags.Name, asJSON bool, out io.Writer) error {
+	states, id, err := v.locate(name)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (a *app) tellStatus(ctx context.Context, name *flags.Name, asJSON bool, out
 	r.Status, err = daemon.Status(ctx, states, id)
 	switch {
 	case errors.Is(err, daemon.ErrStopped):
-		rungs().Sweep()
+		v.Rungs().Sweep()
 		r.State, r.Ended = "stopped", daemon.Ended(states, id)
 	case err != nil:
 		return err
@@ -69,7 +69,7 @@ func (a *app) tellStatus(ctx context.Context, name *flags.Name, asJSON bool, out
 		r.UptimeSeconds = max(0, int64(time.Since(started).Seconds()))
 	}
 	if asJSON {
-		err = printJSON(out, r)
+		err = cli.PrintJSON(out, r)
 	} else {
 		err = r.print(out)
 	}
@@ -99,10 +99,4 @@ func (r *statusReport) print(out io.Writer) error {
 		fmt.Fprintf(out, "Not enforced: %s\n", limit)
 	}
 	return nil
-}
-
-func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

@@ -1,4 +1,4 @@
-package main
+package machines
 
 import (
 	"context"
@@ -25,18 +25,19 @@ type runOptions struct {
 	attach  attachment
 }
 
-func (a *app) run() *cli.Command {
+// Run runs a command in a machine of its own.
+func (v *Verbs) Run() *cli.Command {
 	return &cli.Command{
 		Name: "run", Args: "[CMD [ARGS...]]", Short: "Run a command in a machine of its own, which is gone afterwards",
 		Long: `CMD replaces the image's CMD; the image's ENTRYPOINT, if it has one, comes before it.
 The status is the command's own; 128+N if signal N ended it; 124 after --timeout; 125 if
 there is no machine to run it in; 126 if it cannot be executed; 127 if there is none.`,
 		Examples: []string{
-			a.name + " echo hello",
-			a.name + " run -it sh",
-			a.name + " run -p 8080:80",
-			"tar c . | " + a.name + " run -e LANG=C -w /tmp tar tv",
-			a.name + " run -v ./data:/data:ro ls -l /data",
+			v.Program + " echo hello",
+			v.Program + " run -it sh",
+			v.Program + " run -p 8080:80",
+			"tar c . | " + v.Program + " run -e LANG=C -w /tmp tar tv",
+			v.Program + " run -v ./data:/data:ro ls -l /data",
 		},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o runOptions
@@ -44,23 +45,28 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 			o.process.Register(f, true)
 			o.machine.Register(f)
 			o.name.Register(f)
+			source := v.Origin(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				return a.runEphemeral(ctx, o, args, stdio)
+				s, args, err := source(args)
+				if err != nil {
+					return err
+				}
+				return v.runEphemeral(ctx, o, s, args, stdio)
 			}
 		},
 	}
 }
 
-func (a *app) runEphemeral(ctx context.Context, o runOptions, args []string, stdio cli.Stdio) error {
+func (v *Verbs) runEphemeral(ctx context.Context, o runOptions, s Source, args []string, stdio cli.Stdio) error {
 	if err := o.attach.check(); err != nil {
 		return err
 	}
-	req, err := a.request(&o.machine, &o.process, &o.name, stdio)
+	req, err := v.request(&o.machine, &o.process, &o.name, s, stdio)
 	if err != nil {
 		return err
 	}
 	for {
-		again, err := a.runOnce(ctx, o, req, args, stdio)
+		again, err := v.runOnce(ctx, o, s, req, args, stdio)
 		if !again {
 			return err
 		}
@@ -70,10 +76,10 @@ func (a *app) runEphemeral(ctx context.Context, o runOptions, args []string, std
 // runOnce runs the command in one machine. If the machine's engine turned out
 // not to work here, nothing of the command has happened yet, and the next try
 // will be with another engine, again says so.
-func (a *app) runOnce(ctx context.Context, o runOptions, req launch.Request, args []string, stdio cli.Stdio) (again bool, err error) {
+func (v *Verbs) runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, args []string, stdio cli.Stdio) (again bool, err error) {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	m, err := a.prepare(ctx, req, stdio)
+	m, err := v.prepare(ctx, s, req, stdio)
 	if err != nil {
 		return false, err
 	}
@@ -90,7 +96,7 @@ func (a *app) runOnce(ctx context.Context, o runOptions, req launch.Request, arg
 		if keeper, err = m.Ephemeral(); err != nil {
 			return nil, err
 		}
-		go rungs().Sweep() // after others, while ours boots
+		go v.Rungs().Sweep() // after others, while ours boots
 		return keeper.Conn, tellPicked(ctx, keeper, m.Config.Ports, stdio.Err)
 	})
 	if keeper == nil {
