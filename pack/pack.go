@@ -16,6 +16,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/formats/signature"
+	"github.com/smolvm/smolvm/pack/rootfs"
 	"github.com/smolvm/smolvm/pack/source"
 )
 
@@ -47,18 +48,9 @@ type Options struct {
 	// sidecar; nil makes none.
 	Sign func(identity [32]byte) (signature.Signature, error)
 	// Progress shows how far the steps are; nil shows nothing.
-	Progress Progress
+	Progress rootfs.Progress
 	// Note is told what the user should know, a line at a time.
 	Note func(string)
-}
-
-// Progress shows the steps of packing. Its methods are called from several
-// goroutines.
-type Progress interface {
-	// Step says that of total bytes of a step done are done; total is 0 while
-	// nobody knows it. A step ends when done reaches total, or with EndStep.
-	Step(name string, done, total int64)
-	EndStep(name string)
 }
 
 type noProgress struct{}
@@ -66,17 +58,10 @@ type noProgress struct{}
 func (noProgress) Step(string, int64, int64) {}
 func (noProgress) EndStep(string)            {}
 
-// The names of the steps.
-const (
-	StepPull     = "pull"
-	StepFlatten  = "flatten"
-	StepCompress = "compress"
-)
-
 // The levels of compression that can be asked for.
 const (
 	MinLevel     = 1
-	DefaultLevel = 3
+	DefaultLevel = rootfs.DefaultLevel
 	MaxLevel     = 19
 )
 
@@ -104,7 +89,7 @@ func Build(ctx context.Context, opts Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	opts.Source.Pulled = func(done, total int64) { opts.Progress.Step(StepPull, done, total) }
+	opts.Source.Pulled = func(done, total int64) { opts.Progress.Step(rootfs.StepPull, done, total) }
 	opts.Source.Note = opts.Note
 	out, err := newOutput(ctx, opts, parts)
 	if err != nil {
@@ -147,11 +132,11 @@ type builder struct {
 // build writes the root file system first, because it takes longest and is
 // most likely to fail, then the parts.
 func (b *builder) build(ctx context.Context, chosen []manifest.Section) (Result, error) {
-	rootfs, cached, err := b.rootfs(ctx)
+	root, cached, err := b.rootfs(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	sections := []manifest.Section{rootfs}
+	sections := []manifest.Section{root}
 	for _, s := range chosen {
 		copied, err := b.out.sidecar.Copy(ctx, b.parts.reader, s)
 		if err != nil {
@@ -216,22 +201,22 @@ func (b *builder) manifest(sections []manifest.Section) *manifest.Manifest {
 // rootfs puts the image's root file system into the sidecar, by way of the
 // cache where there is one. cached says that nothing had to be flattened.
 func (b *builder) rootfs(ctx context.Context) (s manifest.Section, cached bool, err error) {
-	key := b.cacheKey()
-	if key == "" {
-		s, err := b.flatten(ctx, b.out.sidecar)
+	m := &rootfs.Maker{Image: b.img, Level: b.opts.Level, Created: b.opts.Created, Progress: b.opts.Progress, Note: b.opts.Note}
+	if b.opts.CacheDir == "" || m.Key() == "" {
+		s, err := m.Write(ctx, b.out.sidecar)
 		return s, false, err
 	}
-	cache, err := openFlattened(b.opts.CacheDir)
+	cache, err := rootfs.OpenCache(b.opts.CacheDir)
 	if err != nil {
 		b.opts.Note(fmt.Sprintf("packing without the cache: %v", err))
-		s, err := b.flatten(ctx, b.out.sidecar)
+		s, err := m.Write(ctx, b.out.sidecar)
 		return s, false, err
 	}
 	defer cache.Close()
-	s, made, err := cache.section(ctx, key, b.img.Platform, b.out.sidecar, b.flatten)
+	s, made, err := cache.Copy(ctx, m, b.out.sidecar)
 	if made && errors.Is(err, syscall.ENOSPC) {
 		b.opts.Note("the cache has no room; packing without it (smolvm cache prune frees some)")
-		s, err = b.flatten(ctx, b.out.sidecar)
+		s, err = m.Write(ctx, b.out.sidecar)
 	}
 	return s, !made, err
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/pack/rootfs"
 )
 
 // P2, P3
@@ -112,7 +113,7 @@ func TestDamagedCacheEntry(t *testing.T) {
 	reg, parts := newTestRegistry(t, testImage(t)), testParts(t)
 	o := testOptions(t, reg.ref, parts)
 	want := build(t, o).Digest
-	entries, err := filepath.Glob(filepath.Join(o.CacheDir, flattenedStore, "*"))
+	entries, err := filepath.Glob(filepath.Join(o.CacheDir, rootfs.CacheStore, "*"))
 	if err != nil || len(entries) != 1 {
 		t.Fatalf("entries %v, %v", entries, err)
 	}
@@ -212,7 +213,7 @@ func TestFailedPackLeavesNothing(t *testing.T) {
 	fails("interrupted", func(o *Options) context.Context {
 		ctx, cancel := context.WithCancel(t.Context())
 		o.Source.Note = nil
-		o.Progress = cancelAt{StepFlatten, cancel}
+		o.Progress = cancelAt{rootfs.StepFlatten, cancel}
 		return ctx
 	})
 	fails("unknown engine", func(o *Options) context.Context { o.Engines = []string{"krun"}; return t.Context() })

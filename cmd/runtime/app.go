@@ -22,7 +22,7 @@ type app struct {
 
 // verbs are the machines of this pack.
 func (a *app) verbs() *machines.Verbs {
-	return &machines.Verbs{Program: a.name, Rungs: rungs, ID: a.machineID, Origin: a.origin}
+	return &machines.Verbs{Program: a.name, ID: a.machineID, Origin: a.origin}
 }
 
 // machineID names the machine of this pack and an instance name. It reads
@@ -46,7 +46,7 @@ func (a *app) origin(*pflag.FlagSet) func([]string) (machines.Source, []string, 
 				return nil, err
 			}
 			// The launcher has obeyed this, too, but of the file that lay there then.
-			if err := pack.Reader.Demand(a.sidecar, os.Getenv(sidecar.TrustVariable)); err != nil {
+			if err := pack.Demand(os.Getenv(sidecar.TrustVariable)); err != nil {
 				pack.Close()
 				return nil, err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/flags"
+	"github.com/smolvm/smolvm/cmd/internal/machines"
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/runtime/ladder"
@@ -83,7 +84,7 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	defer pack.Close()
 	m := pack.Manifest
 	r := &infoReport{
-		Sidecar: a.sidecar, Digest: pack.Reader.Digest(), Version: cli.Version, Platform: m.Platform,
+		Sidecar: a.sidecar, Digest: pack.Digest, Version: cli.Version, Platform: m.Platform,
 		Image: m.Image, Floor: m.Policy.Isolation, Parts: m.Parts, State: state.DefaultPath(),
 	}
 	if st, err := os.Stat(a.sidecar); err == nil {
@@ -95,7 +96,7 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if r.Cache, err = sidecar.DefaultCacheDir(); err != nil {
 		return nil, err
 	}
-	for _, f := range rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
+	for _, f := range machines.Rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
 		level := levelReport{Isolation: f.Engine.Isolation(), Engine: f.Engine.Name(), Guarantee: ladder.Guarantee(f.Engine.Isolation())}
 		if f.Err != nil {
 			level.Problem = f.Err.Error()

@@ -13,37 +13,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/spf13/pflag"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
-	"github.com/smolvm/smolvm/runtime/gvisor"
+	"github.com/smolvm/smolvm/cmd/internal/machines"
 	"github.com/smolvm/smolvm/runtime/isolate"
-	"github.com/smolvm/smolvm/runtime/krun"
-	"github.com/smolvm/smolvm/runtime/ladder"
 	"github.com/smolvm/smolvm/runtime/supervisor"
-	"github.com/smolvm/smolvm/sidecar"
 )
-
-// rungs are the engines of this program, highest isolation first. An exec does
-// not need them.
-var rungs = sync.OnceValue(func() ladder.Ladder {
-	return ladder.Ladder{
-		{Engine: krun.New(cacheDir()), Parts: krun.Parts(), ProbeAlways: true},
-		{Engine: gvisor.New(), Parts: gvisor.Parts(), Sweep: gvisor.Sweep},
-	}
-})
-
-// cacheDir may be empty: then nothing is remembered there.
-func cacheDir() string {
-	dir, _ := sidecar.DefaultCacheDir()
-	return dir
-}
 
 func main() {
 	if isolate.Entered() {
-		os.Exit(supervisor.Main(rungs().Engines()))
+		os.Exit(supervisor.Main(machines.Rungs().Engines()))
 	}
 	stdio := cli.OS()
 	os.Exit(cli.Report(front(context.Background(), os.Args, stdio), stdio))

@@ -45,6 +45,9 @@ func program() *cli.Program {
 		Name:  "smolvm",
 		Short: "Turn container images into programs that run in an isolated machine.",
 		Commands: []*cli.Command{
+			sandboxCommand(),
+			microvmCommand(),
+			imageCommand(),
 			packCommand(),
 			inspectCommand(),
 			signCommand(),

@@ -31,7 +31,7 @@ func newBars(stderr io.Writer, quiet bool) *bars {
 
 func (b *bars) visible() bool { return b.screen != nil }
 
-// Step implements pack.Progress.
+// Step implements rootfs.Progress.
 func (b *bars) Step(name string, done, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -51,7 +51,7 @@ func (b *bars) Step(name string, done, total int64) {
 	bar.SetCurrent(done)
 }
 
-// EndStep implements pack.Progress.
+// EndStep implements rootfs.Progress.
 func (b *bars) EndStep(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

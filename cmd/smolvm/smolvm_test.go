@@ -14,8 +14,8 @@ import (
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/formats/exit"
-	"github.com/smolvm/smolvm/pack"
 	"github.com/smolvm/smolvm/pack/partsfile"
+	"github.com/smolvm/smolvm/pack/rootfs"
 )
 
 // setUp gives the process a home of its own and a parts file made of texts,
@@ -288,4 +288,4 @@ func TestBashCompletion(t *testing.T) {
 	}
 }
 
-var _ pack.Progress = (*bars)(nil)
+var _ rootfs.Progress = (*bars)(nil)

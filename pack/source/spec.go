@@ -3,6 +3,7 @@ package source
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -153,4 +154,31 @@ func splitPath(kind Kind, s string) (Spec, error) {
 		return Spec{}, fmt.Errorf("the path of the %s is missing", kind)
 	}
 	return Spec{}, fmt.Errorf("%s: no such file or directory", s)
+}
+
+// Name is the one name of all that mean the same source: a registry's image
+// with its tag, without what docker leaves out; a file with its whole path.
+func (s Spec) Name() (string, error) {
+	if s.Kind == Registry {
+		ref, err := name.ParseReference(s.Ref)
+		if err != nil {
+			return "", err
+		}
+		short := strings.TrimPrefix(ref.Name(), name.DefaultRegistry+"/")
+		return strings.TrimPrefix(short, "library/"), nil
+	}
+	scheme, ok := map[Kind]string{Layout: "oci", OCIArchive: "oci-archive", DockerArchive: "docker-archive", Rootfs: "rootfs"}[s.Kind]
+	if !ok {
+		return "", fmt.Errorf("an image on %s has no name to find it by: save it in a file first", s.Kind)
+	}
+	path, err := filepath.Abs(s.Path)
+	if err != nil {
+		return "", fmt.Errorf("finding %s: %w", s.Path, err)
+	}
+	full := scheme + ":" + path
+	switch {
+	case s.Ref == "" || strings.HasPrefix(s.Ref, "@"):
+		return full + s.Ref, nil
+	}
+	return full + ":" + s.Ref, nil
 }

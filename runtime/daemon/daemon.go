@@ -34,15 +34,11 @@ type Launcher func(dir *state.Machine, alive *os.File, listener *net.UnixListene
 // starts one launches, and all return the status of the same machine; already
 // says that it was another.
 func Start(ctx context.Context, states *state.Dir, id string, launch Launcher) (status *wire.Status, already bool, err error) {
-	dir, err := states.Create(id)
+	dir, turn, err := takeTurn(states, id)
 	if err != nil {
 		return nil, false, err
 	}
 	defer dir.Close()
-	turn, err := dir.LockStart()
-	if err != nil {
-		return nil, false, err
-	}
 	defer turn.Close()
 	alive, err := dir.LockAlive()
 	if errors.Is(err, state.ErrAlive) {
@@ -61,6 +57,26 @@ func Start(ctx context.Context, states *state.Dir, id string, launch Launcher) (
 	defer alive.Close()
 	status, err = startIn(ctx, dir, alive, launch)
 	return status, false, err
+}
+
+// takeTurn opens the machine's directory and waits for the right to start it.
+// What was removed or renamed meanwhile is made anew.
+func takeTurn(states *state.Dir, id string) (*state.Machine, *os.File, error) {
+	for {
+		dir, err := states.Create(id)
+		if err != nil {
+			return nil, nil, err
+		}
+		turn, err := dir.LockStart()
+		if err == nil && dir.Current(states) {
+			return dir, turn, nil
+		}
+		dir.Close()
+		if err != nil {
+			return nil, nil, err
+		}
+		turn.Close()
+	}
 }
 
 // startIn starts a machine in a directory that is ours alone.
@@ -226,6 +242,34 @@ func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File
 	}
 	r := <-dead
 	return r.lock, r.err
+}
+
+// Wait waits until the machine does not run, and says why it ended if nobody
+// stopped it and it is known. A start that comes at once may be waited for,
+// too.
+func Wait(ctx context.Context, states *state.Dir, id string) (ended string, err error) {
+	dir, err := states.Machine(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	dead := make(chan error, 1)
+	go func() {
+		lock, err := dir.WaitDead()
+		if err == nil {
+			lock.Close()
+		}
+		dead <- err
+	}()
+	select {
+	case err := <-dead:
+		return Ended(states, id), err
+	case <-ctx.Done(): // the lock that is waited for ends with the process
+		return "", context.Cause(ctx)
+	}
 }
 
 // Exec connects for an exec and returns what the machine was started with.

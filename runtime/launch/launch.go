@@ -55,8 +55,10 @@ type Machine struct {
 	Config  machine.Config
 	engine  runtime.Engine
 	scratch string
-	entries []*sidecar.Entry
-	layer   *state.Layer // nil unless the machine keeps one
+	// executable is the supervisor's; empty for this program.
+	executable string
+	entries    []*sidecar.Entry
+	layer      *state.Layer // nil unless the machine keeps one
 
 	// fresh: the layer began with this start, of the machine keptID in stateDir.
 	fresh            bool
@@ -115,14 +117,17 @@ func (m *Machine) prepare(ctx context.Context, h Host, p *Pack, req Request, run
 		return err
 	}
 	m.Config.Isolation = req.Isolation
-	m.Config.Pack = p.Reader.Digest()
+	m.Config.Pack = p.Digest
 	m.Config.Name = req.Name
 	if err := m.keepLayer(p, req.Options.StorageMiB); err != nil {
 		return err
 	}
-	kinds := rung.Parts
+	kinds := slices.Clone(rung.Parts)
 	if network {
-		kinds = append(slices.Clone(kinds), manifest.KindNetwork)
+		kinds = append(kinds, manifest.KindNetwork)
+	}
+	if p.Supervisor != "" {
+		kinds = append(kinds, p.Supervisor)
 	}
 	return m.fill(ctx, p, dir, kinds, req)
 }
@@ -146,13 +151,13 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 	var extracted atomic.Bool
 	group, ctx := errgroup.WithContext(ctx)
 	for i, kind := range kinds {
-		section, _ := p.Manifest.Section(kind, "")
+		reader, section, _ := p.find(kind) // Fill refuses one that is not there
 		group.Go(func() (err error) {
 			progress := sidecar.Progress(func(int64) {})
 			if req.Progress != nil {
 				progress = req.Progress(section)
 			}
-			entries[i], err = fill(ctx, p.Reader, section, func(done int64) {
+			entries[i], err = fill(ctx, reader, section, func(done int64) {
 				extracted.Store(true)
 				progress(done)
 			})
@@ -163,9 +168,11 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 	if extracted.Load() {
 		_ = cache.Sweep() // after extractions of other packs that were killed
 	}
-	// What the supervisor executes stays in the cache, too.
-	if self, leaseErr := sidecar.LeaseSelf(); leaseErr == nil {
-		m.entries = append(m.entries, self)
+	if p.Supervisor == "" {
+		// What the supervisor executes stays in the cache, too.
+		if self, leaseErr := sidecar.LeaseSelf(); leaseErr == nil {
+			m.entries = append(m.entries, self)
+		}
 	}
 	m.Config.Parts = make(map[string]string, len(kinds))
 	for i, e := range entries {
@@ -174,6 +181,7 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 			m.Config.Parts[kinds[i]] = e.Path
 		}
 	}
+	m.executable = m.Config.Parts[p.Supervisor]
 	return err
 }
 
@@ -220,7 +228,7 @@ func (m *Machine) Daemon(dir *state.Machine, alive *os.File, listener *net.UnixL
 }
 
 func (m *Machine) options() supervisor.Options {
-	opts := supervisor.Options{Config: m.Config, Engine: m.engine.Name(), Scratch: m.scratch}
+	opts := supervisor.Options{Config: m.Config, Engine: m.engine.Name(), Executable: m.executable, Scratch: m.scratch}
 	for _, e := range m.entries {
 		opts.Leases = append(opts.Leases, e.File())
 	}

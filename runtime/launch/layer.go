@@ -81,6 +81,6 @@ func (m *Machine) abandonLayer() {
 
 // imageOf is the digest of the root file system that machines of p stand on.
 func imageOf(p *Pack) string {
-	rootfs, _ := p.Manifest.Section(manifest.KindRootfs, "")
+	rootfs, _ := p.Section(manifest.KindRootfs)
 	return "sha256:" + rootfs.SHA256
 }

@@ -13,12 +13,12 @@ import (
 // Network is what a runner says about a machine's network.
 type Network struct {
 	// Enabled is nil where the runner says nothing.
-	Enabled      *bool
-	AllowHosts   []string
-	AllowCIDRs   []string
-	HostLoopback []uint16
+	Enabled      *bool    `json:"enabled,omitempty"`
+	AllowHosts   []string `json:"allowHosts,omitempty"`
+	AllowCIDRs   []string `json:"allowCIDRs,omitempty"`
+	HostLoopback []uint16 `json:"hostLoopback,omitempty"`
 	// Grant lets the runner widen what the packer laid down.
-	Grant bool
+	Grant bool `json:"grant,omitempty"`
 }
 
 // EffectiveNetwork is the policy in effect: the runner's wishes within the

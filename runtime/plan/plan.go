@@ -28,28 +28,29 @@ const DefaultMemoryMiB = 2048
 // when nobody says otherwise.
 const DefaultStorageMiB = 10 << 10
 
-// Options are a runner's wishes. Zero values are none.
+// Options are a runner's wishes. Zero values are none. Machines that have a
+// name keep them as JSON.
 type Options struct {
-	Process    Process
-	CPUs       int
-	MemoryMiB  int64
-	StorageMiB int64
-	Volumes    []machine.Volume
-	Ports      []machine.Port
-	Network    Network
-	Hostname   string
-	Labels     map[string]string
+	Process    Process           `json:"process"`
+	CPUs       int               `json:"cpus,omitempty"`
+	MemoryMiB  int64             `json:"memoryMiB,omitempty"`
+	StorageMiB int64             `json:"storageMiB,omitempty"`
+	Volumes    []machine.Volume  `json:"volumes,omitempty"`
+	Ports      []machine.Port    `json:"ports,omitempty"`
+	Network    Network           `json:"network"`
+	Hostname   string            `json:"hostname,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
 }
 
 // Process is what a runner may say about a command.
 type Process struct {
 	// Env holds KEY=VALUE; a KEY alone takes the variable away.
-	Env        []string
-	WorkingDir string
-	User       string
+	Env        []string `json:"env,omitempty"`
+	WorkingDir string   `json:"workingDir,omitempty"`
+	User       string   `json:"user,omitempty"`
 	// Entrypoint replaces the image's, and with it the image's CMD; nil leaves
 	// both.
-	Entrypoint *[]string
+	Entrypoint *[]string `json:"entrypoint,omitempty"`
 }
 
 // Machine plans a machine for a pack. ID, Name, Pack, Parts and Isolation are

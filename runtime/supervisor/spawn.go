@@ -24,6 +24,9 @@ import (
 type Options struct {
 	Config machine.Config
 	Engine string
+	// Executable is the program whose Main is to supervise; empty for the one
+	// that is running.
+	Executable string
 	// Scratch is an existing empty directory, on which the supervisor mounts
 	// what only it can see.
 	Scratch string
@@ -111,8 +114,12 @@ func (p *Process) files(opts Options) (files []*os.File, err error) {
 }
 
 func (p *Process) start(opts Options, files []*os.File) error {
+	executable := opts.Executable
+	if executable == "" {
+		executable = "/proc/self/exe"
+	}
 	p.cmd = &exec.Cmd{
-		Path:       "/proc/self/exe",
+		Path:       executable,
 		Args:       []string{"smolvm-supervisor", opts.Config.ID},
 		Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Dir:        "/",

@@ -17,8 +17,8 @@ import (
 
 // Machine are the flags that describe a machine.
 type Machine struct {
-	cpus            int
-	memory, storage string
+	limits          Limits
+	storage         string
 	volumes, labels []string
 	hostname        string
 	isolation       string
@@ -31,8 +31,7 @@ type Machine struct {
 // Register adds the flags to f.
 func (m *Machine) Register(f *pflag.FlagSet) {
 	m.set = f
-	f.IntVar(&m.cpus, "cpus", 0, "how many CPUs the machine has (default: the pack's wish, else all)")
-	f.StringVarP(&m.memory, "mem", "m", "", "`SIZE` of its memory, like 512M or 2G (default: the pack's wish, else 2G)")
+	m.limits.Register(f)
 	f.StringVar(&m.storage, "storage", "", "`SIZE` that it may write to its root file system (default: the pack's wish, else 10G)")
 	f.StringArrayVarP(&m.volumes, "volume", "v", nil, "mount `HOST:GUEST[:ro]`, a directory or a file of the host")
 	f.StringVar(&m.hostname, "hostname", "", "host `NAME` in the machine")

@@ -41,16 +41,8 @@ func (m *Machine) Options() (o plan.Options, err error) {
 }
 
 func (m *Machine) sizes(o *plan.Options) (err error) {
-	if m.set.Changed("cpus") {
-		if err := machine.CheckCPUs(m.cpus); err != nil {
-			return usage("--cpus", err)
-		}
-		o.CPUs = m.cpus
-	}
-	if m.set.Changed("mem") {
-		if o.MemoryMiB, err = machine.ParseMemory(m.memory); err != nil {
-			return usage("--mem", err)
-		}
+	if err := m.limits.Set(o); err != nil {
+		return err
 	}
 	if m.set.Changed("storage") {
 		if o.StorageMiB, err = machine.ParseStorage(m.storage); err != nil {

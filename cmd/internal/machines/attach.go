@@ -49,7 +49,7 @@ const hangTime = 15 * time.Second
 // run connects, runs the command and returns as it ended. Until it runs,
 // signals end us; from then on they are the command's.
 func (a *attachment) run(ctx context.Context, req wire.Exec, stdio cli.Stdio, connect func(context.Context) (io.ReadWriteCloser, error)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	signals := terminal.Catch(func(s os.Signal) { cancel(interrupted(s)) })
 	defer signals.Stop()

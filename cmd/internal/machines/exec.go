@@ -2,6 +2,7 @@ package machines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -24,7 +25,7 @@ type execOptions struct {
 // Exec runs a command in a machine that runs.
 func (v *Verbs) Exec() *cli.Command {
 	return &cli.Command{
-		Name: "exec", Args: "CMD [ARGS...]", Short: "Run a command in the machine that was started",
+		Name: "exec", Args: v.nameArg(" --") + "CMD [ARGS...]", Short: "Run a command in the machine that was started",
 		Long: "The image's ENTRYPOINT is not part of it. The status is as with run.",
 		Examples: []string{
 			v.Program + " exec -it sh",
@@ -45,6 +46,7 @@ func (v *Verbs) Exec() *cli.Command {
 }
 
 func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio cli.Stdio) error {
+	before, args := v.cutName(args)
 	if len(args) == 0 {
 		return exit.Usagef("exec needs a command, as in: %s exec ls /", v.Program)
 	}
@@ -55,13 +57,18 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 	if err != nil {
 		return err
 	}
-	states, id, err := v.locate(&o.name)
+	r, err := v.locateOnly(&o.name, before)
 	if err != nil {
 		return err
 	}
-	conn, cfg, err := daemon.Exec(ctx, states, id)
+	conn, cfg, err := daemon.Exec(ctx, r.states, r.id)
+	if errors.Is(err, daemon.ErrStopped) && r.name == "" && v.Begin != nil {
+		if err = v.Begin(ctx, stdio); err == nil {
+			conn, cfg, err = daemon.Exec(ctx, r.states, r.id)
+		}
+	}
 	if err != nil {
-		return v.stopped(err, &o.name)
+		return v.stopped(err, r)
 	}
 	p := plan.Exec(cfg.Process, process)
 	command := wire.Exec{Argv: args, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
@@ -70,4 +77,13 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 		return fmt.Errorf("the machine ended before the command; %s logs may tell why", v.Program)
 	}
 	return err
+}
+
+// cutName takes the machine's name off the arguments of an exec: what is
+// before --, if anything is.
+func (v *Verbs) cutName(args []string) (name, command []string) {
+	if v.Positional && len(args) > 1 && args[1] == "--" {
+		return args[:1], args[2:]
+	}
+	return nil, args
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -21,7 +22,7 @@ import (
 // Port lists and publishes ports.
 func (v *Verbs) Port() *cli.Command {
 	return &cli.Command{
-		Name: "port", Args: "[[IP:]HOST:GUEST[/udp]...]", Short: "List the published ports of the machine that was started, or publish more",
+		Name: "port", Args: v.nameArg("") + "[[IP:]HOST:GUEST[/udp]...]", Short: "List the published ports of the machine that was started, or publish more",
 		Long: `IP is 127.0.0.1 if absent, and HOST 0 takes any free port. Ports stay published until the
 machine is stopped.`,
 		Examples: []string{v.Program + " port", v.Program + " port 9000:9000 0.0.0.0:5353:53/udp"},
@@ -50,17 +51,21 @@ machine is stopped.`,
 // publish publishes what specs say and returns that; without specs it returns
 // everything that is published.
 func (v *Verbs) publish(ctx context.Context, name *flags.Name, specs []string) ([]wire.Port, error) {
+	var before []string
+	if v.Positional && len(specs) > 0 && !strings.Contains(specs[0], ":") {
+		before, specs = specs[:1], specs[1:]
+	}
 	ports, err := flags.Ports("", specs)
 	if err != nil {
 		return nil, err
 	}
-	states, id, err := v.locate(name)
+	r, _, err := v.locate(name, before)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := daemon.Connect(ctx, states, id)
+	conn, err := daemon.Connect(ctx, r.states, r.id)
 	if err != nil {
-		return nil, v.stopped(err, name)
+		return nil, v.stopped(err, r)
 	}
 	h := &wire.Header{Op: wire.OpStatus}
 	if len(ports) > 0 {

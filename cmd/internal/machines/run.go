@@ -27,17 +27,21 @@ type runOptions struct {
 
 // Run runs a command in a machine of its own.
 func (v *Verbs) Run() *cli.Command {
+	args, image, run := "", "", v.Program+" run "
+	if v.Image != "" {
+		args, image = "IMAGE ", v.Image+" "
+	}
 	return &cli.Command{
-		Name: "run", Args: "[CMD [ARGS...]]", Short: "Run a command in a machine of its own, which is gone afterwards",
+		Name: "run", Args: args + "[CMD [ARGS...]]", Short: "Run a command in a machine of its own, which is gone afterwards",
 		Long: `CMD replaces the image's CMD; the image's ENTRYPOINT, if it has one, comes before it.
 The status is the command's own; 128+N if signal N ended it; 124 after --timeout; 125 if
 there is no machine to run it in; 126 if it cannot be executed; 127 if there is none.`,
 		Examples: []string{
-			v.Program + " echo hello",
-			v.Program + " run -it sh",
-			v.Program + " run -p 8080:80",
-			"tar c . | " + v.Program + " run -e LANG=C -w /tmp tar tv",
-			v.Program + " run -v ./data:/data:ro ls -l /data",
+			run + image + "echo hello",
+			run + "-it " + image + "sh",
+			run + "-p 8080:80 " + image,
+			"tar c . | " + run + "-e LANG=C -w /tmp " + image + "tar tv",
+			run + "-v ./data:/data:ro " + image + "ls -l /data",
 		},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o runOptions
@@ -66,7 +70,7 @@ func (v *Verbs) runEphemeral(ctx context.Context, o runOptions, s Source, args [
 		return err
 	}
 	for {
-		again, err := v.runOnce(ctx, o, s, req, args, stdio)
+		again, err := runOnce(ctx, o, s, req, args, stdio)
 		if !again {
 			return err
 		}
@@ -76,10 +80,10 @@ func (v *Verbs) runEphemeral(ctx context.Context, o runOptions, s Source, args [
 // runOnce runs the command in one machine. If the machine's engine turned out
 // not to work here, nothing of the command has happened yet, and the next try
 // will be with another engine, again says so.
-func (v *Verbs) runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, args []string, stdio cli.Stdio) (again bool, err error) {
-	ctx, stop := interruptible(ctx)
+func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, args []string, stdio cli.Stdio) (again bool, err error) {
+	preparing, stop := interruptible(ctx)
 	defer stop()
-	m, err := v.prepare(ctx, s, req, stdio)
+	m, err := prepare(preparing, s, req, stdio)
 	if err != nil {
 		return false, err
 	}
@@ -96,7 +100,7 @@ func (v *Verbs) runOnce(ctx context.Context, o runOptions, s Source, req launch.
 		if keeper, err = m.Ephemeral(); err != nil {
 			return nil, err
 		}
-		go v.Rungs().Sweep() // after others, while ours boots
+		go Rungs().Sweep() // after others, while ours boots
 		return keeper.Conn, tellPicked(ctx, keeper, m.Config.Ports, stdio.Err)
 	})
 	if keeper == nil {

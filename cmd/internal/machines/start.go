@@ -11,6 +11,7 @@ import (
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/flags"
+	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/launch"
@@ -56,7 +57,17 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 	if err != nil {
 		return err
 	}
-	states, id, err := v.locate(&o.name)
+	r, _, err := v.locate(&o.name, nil)
+	if err != nil {
+		return err
+	}
+	return Launch(ctx, r.id, func(*state.Machine) (launch.Request, Source, error) { return req, s, nil }, stdio)
+}
+
+// Launch starts the machine id unless it runs, and tells about it on stderr.
+// request is called when nobody else can start or change the machine.
+func Launch(ctx context.Context, id string, request func(*state.Machine) (launch.Request, Source, error), stdio cli.Stdio) error {
+	states, err := States()
 	if err != nil {
 		return err
 	}
@@ -64,7 +75,11 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 	defer stop()
 	var tried *launch.Machine
 	start := func(dir *state.Machine, alive *os.File, listener *net.UnixListener) (*supervisor.Process, error) {
-		m, err := v.prepare(ctx, s, req, stdio)
+		req, s, err := request(dir)
+		if err != nil {
+			return nil, err
+		}
+		m, err := prepare(ctx, s, req, stdio)
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +87,7 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 		tried = m
 		return m.Daemon(dir, alive, listener)
 	}
-	v.Rungs().Sweep()
+	Rungs().Sweep()
 	status, already, err := daemon.Start(ctx, states, id, start)
 	for {
 		var unusable *runtime.UnusableError
@@ -84,9 +99,14 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 	if err != nil {
 		return err
 	}
+	tellStarted(status, already, stdio)
+	return nil
+}
+
+func tellStarted(status *wire.Status, already bool, stdio cli.Stdio) {
 	if already {
 		fmt.Fprintf(stdio.Err, "smolvm: already running (pid: %d)\n", status.PID)
-		return nil
+		return
 	}
 	fmt.Fprintf(stdio.Err, "smolvm: started (pid: %d, isolation: %s)\n", status.PID, status.Isolation)
 	for _, p := range status.Ports {
@@ -95,5 +115,4 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 	for _, limit := range status.Limits {
 		fmt.Fprintf(stdio.Err, "smolvm: not enforced: %s\n", limit)
 	}
-	return nil
 }

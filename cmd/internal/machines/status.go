@@ -24,7 +24,7 @@ const stoppedStatus = 1
 // Status tells whether a machine runs.
 func (v *Verbs) Status() *cli.Command {
 	return &cli.Command{
-		Name: "status", Short: "Tell whether the machine runs, and how it is isolated",
+		Name: "status", Args: v.nameArg(""), Short: "Tell whether the machine runs, and how it is isolated",
 		Long:     "The exit status is 0 if it runs and 1 if it does not.",
 		Examples: []string{v.Program + " status --json"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
@@ -33,10 +33,11 @@ func (v *Verbs) Status() *cli.Command {
 			name.Register(f)
 			asJSON.Register(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if err := cli.NoArgs(args); err != nil {
+				r, err := v.locateOnly(&name, args)
+				if err != nil {
 					return err
 				}
-				return v.tellStatus(ctx, &name, asJSON.On, stdio.Out)
+				return tellStatus(ctx, r, asJSON.On, stdio.Out)
 			}
 		},
 	}
@@ -51,17 +52,13 @@ type statusReport struct {
 	*wire.Status
 }
 
-func (v *Verbs) tellStatus(ctx context.Context, name *flags.Name, asJSON bool, out io.Writer) error {
-	states, id, err := v.locate(name)
-	if err != nil {
-		return err
-	}
+func tellStatus(ctx context.Context, m ref, asJSON bool, out io.Writer) (err error) {
 	r := statusReport{State: "running"}
-	r.Status, err = daemon.Status(ctx, states, id)
+	r.Status, err = daemon.Status(ctx, m.states, m.id)
 	switch {
 	case errors.Is(err, daemon.ErrStopped):
-		v.Rungs().Sweep()
-		r.State, r.Ended = "stopped", daemon.Ended(states, id)
+		Rungs().Sweep()
+		r.State, r.Ended = "stopped", daemon.Ended(m.states, m.id)
 	case err != nil:
 		return err
 	default:

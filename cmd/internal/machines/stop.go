@@ -16,7 +16,7 @@ import (
 // Stop ends a machine.
 func (v *Verbs) Stop() *cli.Command {
 	return &cli.Command{
-		Name: "stop", Short: "Stop the machine that was started",
+		Name: "stop", Args: v.nameArg(""), Short: "Stop the machine that was started",
 		Long:     "Its processes get SIGTERM, and SIGKILL after the grace. Stopping a stopped machine is fine.",
 		Examples: []string{v.Program + " stop -t 2s"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
@@ -24,9 +24,6 @@ func (v *Verbs) Stop() *cli.Command {
 			name.Register(f)
 			f.StringP("grace", "t", "", "how long processes may take to end: `DURATION` (default 10s)")
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if err := cli.NoArgs(args); err != nil {
-					return err
-				}
 				grace := supervisor.DefaultGrace
 				if f.Changed("grace") && f.Lookup("grace").Value.String() == "0" {
 					grace = 0
@@ -35,22 +32,22 @@ func (v *Verbs) Stop() *cli.Command {
 				} else if d > 0 {
 					grace = d
 				}
-				return v.stopDaemon(ctx, &name, grace, stdio)
+				r, err := v.locateOnly(&name, args)
+				if err != nil {
+					return err
+				}
+				return v.stopDaemon(ctx, r, grace, stdio)
 			}
 		},
 	}
 }
 
-func (v *Verbs) stopDaemon(ctx context.Context, name *flags.Name, grace time.Duration, stdio cli.Stdio) error {
-	states, id, err := v.locate(name)
+func (v *Verbs) stopDaemon(ctx context.Context, r ref, grace time.Duration, stdio cli.Stdio) error {
+	stopped, err := daemon.Stop(ctx, r.states, r.id, grace)
 	if err != nil {
 		return err
 	}
-	stopped, err := daemon.Stop(ctx, states, id, grace)
-	if err != nil {
-		return err
-	}
-	v.Rungs().Sweep()
+	Rungs().Sweep()
 	if stopped {
 		fmt.Fprintln(stdio.Err, "smolvm: stopped")
 	} else {

@@ -24,20 +24,29 @@ import (
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/ladder"
 	"github.com/smolvm/smolvm/runtime/launch"
+	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/state"
 	"github.com/smolvm/smolvm/sidecar"
 )
 
-// Verbs is what a program tells about its machines. Every field is required.
+// Verbs is what a program tells about its machines. Every field but Image is
+// required.
 type Verbs struct {
 	// Program is what comes before a verb on the command line: "my-app",
 	// "smolvm microvm".
 	Program string
-	// Rungs are the program's engines, highest isolation first.
-	Rungs func() ladder.Ladder
+	// Image is an image for examples, where the first argument of a run names
+	// one.
+	Image string
 	// ID is the machine that people call name; without a name, the one that
 	// needs none.
 	ID func(name string) (id string, err error)
+	// Positional lets the first argument name the machine, too; before an
+	// exec's command it does with -- in between.
+	Positional bool
+	// Begin, which may be nil, starts the machine that needs no name, where an
+	// exec finds that it does not run.
+	Begin func(ctx context.Context, stdio cli.Stdio) error
 	// Origin says what new machines are made of.
 	Origin Origin
 }
@@ -58,45 +67,94 @@ type Source struct {
 // States is where this user's machines are.
 func States() (*state.Dir, error) { return state.Open(state.DefaultPath()) }
 
-// locate is what most commands begin with.
-func (v *Verbs) locate(name *flags.Name) (*state.Dir, string, error) {
-	instance, err := name.Value()
-	if err != nil {
-		return nil, "", err
+// ref is the machine that a command line means.
+type ref struct {
+	states   *state.Dir
+	id, name string
+}
+
+// locate is what most commands begin with: it finds the machine that --name or
+// the first argument names.
+func (v *Verbs) locate(name *flags.Name, args []string) (r ref, rest []string, err error) {
+	if r.name, err = name.Value(); err != nil {
+		return r, nil, err
 	}
-	id, err := v.ID(instance)
-	if err != nil {
-		return nil, "", err
+	if v.Positional && r.name == "" && len(args) > 0 {
+		r.name, args = args[0], args[1:]
 	}
-	states, err := States()
-	return states, id, err
+	if r.id, err = v.ID(r.name); err != nil {
+		return r, nil, err
+	}
+	r.states, err = States()
+	return r, args, err
+}
+
+// locateOnly is locate for commands that take nothing else.
+func (v *Verbs) locateOnly(name *flags.Name, args []string) (ref, error) {
+	if !v.Positional {
+		// Before anything is looked at.
+		if err := cli.NoArgs(args); err != nil {
+			return ref{}, err
+		}
+	}
+	r, rest, err := v.locate(name, args)
+	if err == nil {
+		err = cli.NoArgs(rest)
+	}
+	return r, err
+}
+
+// nameArg is how usage lines show the argument that names a machine.
+func (v *Verbs) nameArg(then string) string {
+	if v.Positional {
+		return "[NAME" + then + "] "
+	}
+	return ""
 }
 
 // request turns flags into a launch.
 func (v *Verbs) request(m *flags.Machine, p *flags.Process, n *flags.Name, s Source, stdio cli.Stdio) (r launch.Request, err error) {
-	if r.Options, err = m.Options(); err != nil {
+	options, err := Options(m, p, s.Hostname)
+	if err != nil {
 		return r, err
 	}
-	if r.Options.Process, err = p.Options(); err != nil {
+	name, err := n.Value()
+	if err != nil {
 		return r, err
 	}
-	if r.Name, err = n.Value(); err != nil {
-		return r, err
-	}
-	if r.Options.Hostname == "" {
-		r.Options.Hostname = flags.Hostname(s.Hostname)
-	}
-	if r.Options.Hostname == "" {
-		r.Options.Hostname = "machine"
-	}
-	r.Isolation, r.Refill = m.Isolation(), m.ForceExtract()
-	r.Dropped = func(found []ladder.Finding) { noticeDropped(found, stdio) }
+	r = Request(name, options, m.Isolation(), stdio)
+	r.Refill = m.ForceExtract()
 	return r, nil
+}
+
+// Options checks the flags and says what they mean. hostname is any text, from
+// which the machine's host name is made if there is no other.
+func Options(m *flags.Machine, p *flags.Process, hostname string) (o plan.Options, err error) {
+	if o, err = m.Options(); err != nil {
+		return o, err
+	}
+	if o.Process, err = p.Options(); err != nil {
+		return o, err
+	}
+	if o.Hostname == "" {
+		o.Hostname = flags.Hostname(hostname)
+	}
+	if o.Hostname == "" {
+		o.Hostname = "machine"
+	}
+	return o, nil
+}
+
+// Request is a launch that tells on stderr which levels are not possible.
+func Request(name string, o plan.Options, isolation string, stdio cli.Stdio) launch.Request {
+	r := launch.Request{Options: o, Name: name, Isolation: isolation}
+	r.Dropped = func(found []ladder.Finding) { noticeDropped(found, stdio) }
+	return r
 }
 
 // prepare brings everything for a launch into place, with progress bars on a
 // terminal.
-func (v *Verbs) prepare(ctx context.Context, s Source, r launch.Request, stdio cli.Stdio) (*launch.Machine, error) {
+func prepare(ctx context.Context, s Source, r launch.Request, stdio cli.Stdio) (*launch.Machine, error) {
 	pack, err := s.Open(ctx, stdio)
 	if err != nil {
 		return nil, err
@@ -105,26 +163,29 @@ func (v *Verbs) prepare(ctx context.Context, s Source, r launch.Request, stdio c
 	bars := newBars(stdio.Err)
 	defer bars.done()
 	r.Progress = func(s manifest.Section) sidecar.Progress { return bars.section(s) }
-	host := launch.Host{Ladder: v.Rungs(), StateDir: state.DefaultPath()}
+	host := launch.Host{Ladder: Rungs(), StateDir: state.DefaultPath()}
 	return host.Prepare(ctx, pack, r)
 }
 
 // stopped explains daemon.ErrStopped to the user.
-func (v *Verbs) stopped(err error, n *flags.Name) error {
+func (v *Verbs) stopped(err error, r ref) error {
 	if !errors.Is(err, daemon.ErrStopped) {
 		return err
 	}
 	command := v.Program + " start"
-	if name, _ := n.Value(); name != "" {
-		command += " --name " + name
+	switch {
+	case v.Positional && r.name != "":
+		command += " " + r.name
+	case r.name != "":
+		command += " --name " + r.name
 	}
 	return fmt.Errorf("no daemon is running; start it with: %s", command)
 }
 
 // interruptible ends ctx, and with it us, at the signals that ask for it, until
-// stop is called.
+// stop is called. What the program does at signals does not count.
 func interruptible(ctx context.Context) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {

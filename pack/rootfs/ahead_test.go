@@ -1,4 +1,4 @@
-package pack
+package rootfs
 
 import (
 	"archive/tar"
@@ -60,19 +60,21 @@ func TestCompressingAheadGivesTheSameBytes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := testOptions(t, "oci:"+dir, testParts(t))
-	o.CacheDir = ""
-	got, ok := build(t, o).Manifest.Section(manifest.KindRootfs, "")
-	if !ok || got.Size < 7*(3<<20) {
+	e, made, err := testCache(t).Make(t.Context(), testMaker(t, "oci:"+dir))
+	if err != nil || !made {
+		t.Fatalf("made %v, %v", made, err)
+	}
+	defer e.Close()
+	got, image := e.Section, contents(t, e)
+	if got.Size < 7*(3<<20) {
 		t.Fatalf("section %+v", got)
 	}
-	image := contents(t, o.Output+SidecarSuffix, manifest.KindRootfs)
 	w, err := sidecar.Create(filepath.Join(t.TempDir(), "x"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	want, err := w.Add(t.Context(), sidecar.Spec{Kind: manifest.KindRootfs, Level: o.Level, FrameSize: frameSize}, bytes.NewReader(image))
+	want, err := w.Add(t.Context(), sidecar.Spec{Kind: manifest.KindRootfs, Level: DefaultLevel, FrameSize: frameSize}, bytes.NewReader(image))
 	if err != nil || want.StoredSHA256 != got.StoredSHA256 {
 		t.Errorf("the stored bytes differ from those of compressing afterwards (%v)", err)
 	}

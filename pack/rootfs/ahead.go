@@ -1,4 +1,4 @@
-package pack
+package rootfs
 
 import (
 	"hash/maphash"
