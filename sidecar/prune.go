@@ -107,6 +107,9 @@ type PruneOptions struct {
 	// MaxBytes removes the least recently used entries until the others take
 	// up no more than that; 0 is no limit.
 	MaxBytes int64
+	// Keep, if there is one, says which entries stay although nobody uses them
+	// now.
+	Keep func(EntryInfo) bool
 	// DryRun removes nothing.
 	DryRun bool
 }
@@ -123,7 +126,7 @@ func (c *Cache) Prune(opts PruneOptions) ([]EntryInfo, error) {
 	for _, e := range slices.Backward(list) {
 		old := e.LastUse.Before(opts.UnusedSince)
 		large := opts.MaxBytes > 0 && kept+e.Disk > opts.MaxBytes
-		if all := opts.UnusedSince.IsZero() && opts.MaxBytes == 0; (all || old || large) && !e.InUse {
+		if all := opts.UnusedSince.IsZero() && opts.MaxBytes == 0; (all || old || large) && !e.InUse && (opts.Keep == nil || !opts.Keep(e)) {
 			drop[e.Path] = e
 		} else {
 			kept += e.Disk

@@ -91,7 +91,7 @@ func listCache(asJSON bool, stdio cli.Stdio) error {
 func cachePruneCommand() *cli.Command {
 	return &cli.Command{
 		Name: "prune", Short: "Remove what nobody uses from the cache", Interspersed: true,
-		Long: "Whatever a running machine uses stays. What is removed is made again when it is needed.",
+		Long: "What a machine that runs or has a name needs stays. The rest is made again when it is needed.",
 		Examples: []string{
 			"smolvm cache prune",
 			"smolvm cache prune --older-than 168h --keep 5G",

@@ -54,6 +54,7 @@ func program() *cli.Program {
 			verifyCommand(),
 			keyCommand(),
 			cacheCommand(),
+			systemCommand(),
 			doctorCommand(),
 			licensesCommand(),
 			versionCommand(),

@@ -40,6 +40,16 @@ func pruneCache(o pruneFlags, stdio cli.Stdio) error {
 	if err != nil {
 		return err
 	}
+	needed, err := machineNeeds()
+	if err != nil {
+		return err
+	}
+	opts.Keep = needed.keeps
+	return prune(opts, o, stdio)
+}
+
+// prune removes what opts say and tells about it.
+func prune(opts sidecar.PruneOptions, o pruneFlags, stdio cli.Stdio) error {
 	c, err := openCache()
 	if err != nil {
 		return err
