@@ -58,7 +58,7 @@ func (a *app) program() *cli.Program {
 		Name:  a.name,
 		Short: fmt.Sprintf("%s runs commands in an isolated machine that it brings along.", a.name),
 		Commands: []*cli.Command{
-			v.Run(), v.Start(), v.Exec(), v.Stop(), v.Status(), v.Port(), a.info(), v.Logs(), a.version(),
+			v.Run(), v.Start(), v.Exec(), v.Stop(), v.Status(), v.Port(), v.Copy(), v.Delete(), a.info(), v.Logs(), a.version(),
 		},
 		Epilog: fmt.Sprintf(`Without COMMAND, %[1]s [FLAGS] [CMD [ARGS]] is %[1]s run: CMD runs in a machine of its
 own, which is gone afterwards. A CMD that is called like one of the commands above

@@ -43,7 +43,7 @@ func microvmCommand() *cli.Command {
 		Name: "microvm", Short: "Make, start, use and remove machines that have a name",
 		Commands: []*cli.Command{
 			v.Run(), createCommand(), startCommand(), v.Exec(), listCommand(), v.Status(), v.Logs(), v.Stop(),
-			restartCommand(), waitCommand(), v.Port(), statsCommand(), updateCommand(), renameCommand(), inspectMachineCommand(), deleteCommand(),
+			restartCommand(), waitCommand(), v.Port(), v.Copy(), statsCommand(), updateCommand(), renameCommand(), inspectMachineCommand(), deleteCommand(),
 		},
 	}
 }

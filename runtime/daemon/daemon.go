@@ -244,34 +244,6 @@ func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File
 	return r.lock, r.err
 }
 
-// Wait waits until the machine does not run, and says why it ended if nobody
-// stopped it and it is known. A start that comes at once may be waited for,
-// too.
-func Wait(ctx context.Context, states *state.Dir, id string) (ended string, err error) {
-	dir, err := states.Machine(id)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer dir.Close()
-	dead := make(chan error, 1)
-	go func() {
-		lock, err := dir.WaitDead()
-		if err == nil {
-			lock.Close()
-		}
-		dead <- err
-	}()
-	select {
-	case err := <-dead:
-		return Ended(states, id), err
-	case <-ctx.Done(): // the lock that is waited for ends with the process
-		return "", context.Cause(ctx)
-	}
-}
-
 // Exec connects for an exec and returns what the machine was started with.
 func Exec(ctx context.Context, states *state.Dir, id string) (*net.UnixConn, *machine.Config, error) {
 	conn, err := Connect(ctx, states, id)

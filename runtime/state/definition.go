@@ -86,7 +86,7 @@ func (d *Dir) Remove(m *Machine) error {
 		}
 		gone = filepath.Join(machines, fmt.Sprintf("%s%s-%d", removedPrefix, m.id, n))
 	}
-	if err := os.RemoveAll(gone); err != nil {
+	if err := removeTree(unix.AT_FDCWD, gone); err != nil {
 		return fmt.Errorf("remove the machine's directory: %w", err)
 	}
 	return nil
@@ -98,7 +98,7 @@ func (d *Dir) SweepRemoved() {
 	entries, _ := os.ReadDir(machines)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), removedPrefix) {
-			_ = os.RemoveAll(filepath.Join(machines, e.Name()))
+			_ = removeTree(unix.AT_FDCWD, filepath.Join(machines, e.Name()))
 		}
 	}
 }

@@ -23,13 +23,15 @@ type startOptions struct {
 	machine flags.Machine
 	process flags.Process
 	name    flags.Name
+	persist bool
 }
 
 // Start starts a machine that stays.
 func (v *Verbs) Start() *cli.Command {
 	return &cli.Command{
 		Name: "start", Short: "Start a machine that stays, for exec",
-		Long: `The machine runs no command by itself. What is written in it lasts until it is stopped.
+		Long: `The machine runs no command by itself. What is written in it lasts until it is stopped,
+with --persist until it is deleted.
 Its environment, user and working directory are those of every exec that says nothing else.`,
 		Examples: []string{v.Program + " start --mem 4G -v ./src:/src", v.Program + " start --name second"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
@@ -37,6 +39,7 @@ Its environment, user and working directory are those of every exec that says no
 			o.process.Register(f, false)
 			o.machine.Register(f)
 			o.name.Register(f)
+			f.BoolVar(&o.persist, "persist", false, "go on with what the last start with this flag has written, and keep it")
 			source := v.Origin(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				s, rest, err := source(args)
@@ -61,7 +64,12 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 	if err != nil {
 		return err
 	}
-	return Launch(ctx, r.id, func(*state.Machine) (launch.Request, Source, error) { return req, s, nil }, stdio)
+	return Launch(ctx, r.id, func(dir *state.Machine) (launch.Request, Source, error) {
+		if o.persist {
+			req.Keep = dir
+		}
+		return req, s, nil
+	}, stdio)
 }
 
 // Launch starts the machine id unless it runs, and tells about it on stderr.

@@ -82,11 +82,18 @@ func (v *Verbs) locate(name *flags.Name, args []string) (r ref, rest []string, e
 	if v.Positional && r.name == "" && len(args) > 0 {
 		r.name, args = args[0], args[1:]
 	}
-	if r.id, err = v.ID(r.name); err != nil {
-		return r, nil, err
+	r, err = v.find(r.name)
+	return r, args, err
+}
+
+// find finds the machine called name.
+func (v *Verbs) find(name string) (r ref, err error) {
+	r.name = name
+	if r.id, err = v.ID(name); err != nil {
+		return r, err
 	}
 	r.states, err = States()
-	return r, args, err
+	return r, err
 }
 
 // locateOnly is locate for commands that take nothing else.

@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/smolvm/smolvm/runtime/state"
+)
+
+// Wait waits until the machine does not run, and says why it ended if nobody
+// stopped it and it is known. A start that comes at once may be waited for,
+// too.
+func Wait(ctx context.Context, states *state.Dir, id string) (ended string, err error) {
+	dir, err := states.Machine(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	dead := make(chan error, 1)
+	go func() {
+		lock, err := dir.WaitDead()
+		if err == nil {
+			lock.Close()
+		}
+		dead <- err
+	}()
+	select {
+	case err := <-dead:
+		return Ended(states, id), err
+	case <-ctx.Done(): // the lock that is waited for ends with the process
+		return "", context.Cause(ctx)
+	}
+}
+
+// ErrRunning says that a machine runs which must not.
+var ErrRunning = errors.New("the machine is running; stop it first")
+
+// Delete removes all that is kept of a machine that does not run, which may be
+// nothing: then existed is false.
+func Delete(states *state.Dir, id string) (existed bool, err error) {
+	states.SweepRemoved()
+	dir, err := states.Machine(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	turn, err := dir.LockStart()
+	if err != nil {
+		return false, err
+	}
+	defer turn.Close()
+	if !dir.Current(states) {
+		return false, nil
+	}
+	alive, err := dir.LockAlive()
+	if errors.Is(err, state.ErrAlive) {
+		return true, ErrRunning
+	}
+	if err != nil {
+		return true, err
+	}
+	defer alive.Close()
+	return true, states.Remove(dir)
+}
