@@ -46,10 +46,10 @@ LAB_IMAGES=(busybox configured static)
 
 # What of the command line's tests runs on virtual machines, too: first what
 # `test` runs, then what `testkrun` adds.
-LAB_CLI=(TestScripts/^{daemon_D1,run_R1_,run_R6} TestEndedClientLeavesNothing TestKilledDaemon)
+LAB_CLI=(TestScripts/^daemon_D1)
 LAB_CLI_MORE=(
-  TestScripts/^{daemon_D3,daemon_D7,daemon_D8,pack_P14,pack_P3,port_N1,run_R10,run_R11,run_R12_cache,run_R5,run_R7,run_R8,run_R9}
-  TestRunsAreApart TestStaleState TestConcurrentExecs TestExecWithInput TestKilledExecClient TestPublishedPorts
+  TestScripts/^{run_R1_,run_R6,daemon_D3,daemon_D7,daemon_D8,pack_P14,pack_P3,port_N1,run_R10,run_R11,run_R12_cache,run_R5,run_R7,run_R8,run_R9}
+  TestEndedClientLeavesNothing TestKilledDaemon TestRunsAreApart TestStaleState TestConcurrentExecs TestExecWithInput TestKilledExecClient TestPublishedPorts
   TestStdinEnds TestClosedReader TestStreamsAreSeparateAndClean TestTerminal TestTerminalOfExec TestTerminalWithPipedInput
 )
 
@@ -72,7 +72,7 @@ lab_tests() {
 }
 
 # What keeps machines apart is tried as root and as nobody even by "once".
-LAB_BOTH='TestVolumes|TestGuest\$|R6:read-only|S5:|D4:kill|run_R6'
+LAB_BOTH='TestVolumes|TestGuest\$|R6:read-only|S5:|D4:kill'
 
 # lab_users all|once: lines of lab_tests, with the user of each: both, or by
 # turns. What must be root to set itself up says so by its package.

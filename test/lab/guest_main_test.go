@@ -39,8 +39,11 @@ func guestMain() {
 		die(unix.Mount(m.source, m.target, m.typ, 0, ""))
 	}
 	die(unix.Mount("/dev/vdb", "/image", "erofs", unix.MS_RDONLY, ""))
-	// crun cannot pivot away from a root that is the kernel's own.
-	die(os.Mkdir("/tmp/bundle", 0o755))
+	for _, dir := range []string{"/tmp/upper", "/tmp/work", "/tmp/bundle"} {
+		die(os.Mkdir(dir, 0o755))
+	}
+	// crun makes mount points in its root, which must not be the kernel's own.
+	die(unix.Mount("overlay", "/rootfs", "overlay", 0, "lowerdir=/image,upperdir=/tmp/upper,workdir=/tmp/work"))
 	crun := func(args ...string) {
 		cmd := exec.Command("/crun", append([]string{"--root", "/run/crun"}, args...)...)
 		cmd.Dir = "/tmp/bundle"
@@ -53,7 +56,7 @@ func guestMain() {
 	config := "/tmp/bundle/config.json"
 	b, err := os.ReadFile(config)
 	die(err)
-	text := strings.NewReplacer(`"terminal": true`, `"terminal": false`, `"rootfs"`, `"/image"`, `"sh"`, `"/bin/sleep", "100000"`).Replace(string(b))
+	text := strings.NewReplacer(`"terminal": true`, `"terminal": false`, `"rootfs"`, `"/rootfs"`, `"sh"`, `"/bin/sleep", "100000"`).Replace(string(b))
 	die(os.WriteFile(filepath.Clean(config), []byte(text), 0o600))
 	crun("run", "-d", "box")
 	for {
