@@ -132,11 +132,10 @@ type builder struct {
 // build writes the root file system first, because it takes longest and is
 // most likely to fail, then the parts.
 func (b *builder) build(ctx context.Context, chosen []manifest.Section) (Result, error) {
-	root, cached, err := b.rootfs(ctx)
+	sections, cached, err := b.rootfs(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	sections := []manifest.Section{root}
 	for _, s := range chosen {
 		copied, err := b.out.sidecar.Copy(ctx, b.parts.reader, s)
 		if err != nil {
@@ -198,9 +197,10 @@ func (b *builder) manifest(sections []manifest.Section) *manifest.Manifest {
 	return m
 }
 
-// rootfs puts the image's root file system into the sidecar, by way of the
-// cache where there is one. cached says that nothing had to be flattened.
-func (b *builder) rootfs(ctx context.Context) (s manifest.Section, cached bool, err error) {
+// rootfs puts the image's root file system and the list of the software in it
+// into the sidecar, by way of the cache where there is one. cached says that
+// nothing had to be flattened.
+func (b *builder) rootfs(ctx context.Context) (s []manifest.Section, cached bool, err error) {
 	m := &rootfs.Maker{Image: b.img, Level: b.opts.Level, Created: b.opts.Created, Progress: b.opts.Progress, Note: b.opts.Note}
 	if b.opts.CacheDir == "" || m.Key() == "" {
 		s, err := m.Write(ctx, b.out.sidecar)

@@ -3,6 +3,7 @@ package pack
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -49,6 +50,12 @@ func TestBuild(t *testing.T) {
 				if got := string(contents(t, in, kind)); got != "the "+kind+" part\n" {
 					t.Errorf("%s is %q", kind, got)
 				}
+			}
+			if list := contents(t, in, "sbom"); !json.Valid(list) || !bytes.Contains(list, []byte("SPDX-2.3")) {
+				t.Errorf("the list of software is %q", list)
+			}
+			if l := res.Manifest.Launcher; l == nil || l.Size != int64(len("the stub part\n")) {
+				t.Errorf("the launcher is %+v", l)
 			}
 			if rootfs := contents(t, in, "rootfs"); !bytes.Contains(rootfs, []byte("twotwotwo")) {
 				t.Error("the root file system lacks a file's contents")

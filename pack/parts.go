@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
-	"github.com/smolvm/smolvm/pack/source"
 	"github.com/smolvm/smolvm/sidecar"
 )
 
@@ -138,31 +136,3 @@ func (p *parts) extract(ctx context.Context, kind string, f *os.File) error {
 	}
 	return nil
 }
-
-// Notices returns the licences and notices in a pack or a parts file.
-func Notices(ctx context.Context, r *sidecar.Reader) (string, error) {
-	m, err := r.Manifest()
-	if err != nil {
-		return "", err
-	}
-	s, ok := m.Section(manifest.KindNotices, "")
-	if !ok {
-		return "", fmt.Errorf("%s carries no licences", r.Name())
-	}
-	f, err := source.TempFile()
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	if err := r.Extract(ctx, s, f, nil); err != nil {
-		return "", err
-	}
-	text, err := io.ReadAll(io.NewSectionReader(f, 0, maxNotices))
-	if err != nil {
-		return "", fmt.Errorf("reading the notices: %w", err)
-	}
-	return string(text), nil
-}
-
-// maxNotices bounds the notices that are shown, in bytes.
-const maxNotices = 64 << 20

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -15,25 +16,33 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/pack"
 )
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Args: "FILE", Interspersed: true,
 		Short: "Tell what is in a pack",
-		Long:  "FILE is a pack's executable or its sidecar. Only the manifest is read.",
+		Long: `FILE is a pack's executable or its sidecar. Only the manifest is read, and with --sbom
+the list of the software in the image (SPDX 2.3, as JSON) that was made when it was
+packed: packages of dpkg and apk, Go programs, Python and Node packages; not of rpm.`,
 		Examples: []string{
 			"smolvm inspect ./my-app",
+			"smolvm inspect --sbom ./my-app | jq -r '.packages[].name'",
 			"smolvm inspect --json ./my-app.smolmachine | jq .manifest.image.config",
 		},
 		New: func(flags *pflag.FlagSet) cli.RunFunc {
 			asJSON := flags.Bool("json", false, "print JSON")
-			return func(_ context.Context, args []string, stdio cli.Stdio) error {
+			software := flags.Bool("sbom", false, "print the list of the software in the image instead")
+			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				p, err := openPack("inspect", args)
 				if err != nil {
 					return err
 				}
 				defer p.Close()
+				if *software {
+					return printSBOM(ctx, stdio.Out, p)
+				}
 				if *asJSON {
 					return cli.PrintJSON(stdio.Out, inspection{p.path, p.Digest(), signers(p), p.manifest})
 				}
@@ -41,6 +50,20 @@ func inspectCommand() *cli.Command {
 			}
 		},
 	}
+}
+
+// printSBOM prints it only if it is JSON: a hostile pack's could be anything,
+// and this goes to a terminal.
+func printSBOM(ctx context.Context, out io.Writer, p *opened) error {
+	text, err := pack.SBOM(ctx, p.Reader)
+	if err != nil {
+		return err
+	}
+	if !json.Valid([]byte(text)) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+		return fmt.Errorf("%s: the list of software is not JSON: the pack is damaged, or not made by smolvm", p.path)
+	}
+	_, err = io.WriteString(out, text)
+	return err
 }
 
 // inspection is inspect's JSON.
@@ -91,8 +114,9 @@ func describe(out io.Writer, p *opened) error {
 	line("created", m.Created)
 	line("image", m.Image.Reference)
 	line("image digest", m.Image.Digest)
-	if n := len(m.Image.DiffIDs); n > 0 {
-		line("layers", fmt.Sprint(n))
+	line("config digest", m.Image.ConfigDigest)
+	for _, layer := range m.Image.DiffIDs {
+		line("layer", layer)
 	}
 	describeRun(line, m)
 	for _, part := range m.Parts {

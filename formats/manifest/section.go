@@ -14,6 +14,7 @@ const (
 	KindLibc    = "libc"     // what VMM and libkrun link to, one tar
 	KindKernel  = "kernel"   // the guest kernel, ELF
 	KindNotices = "licenses" // licences and source offers, text
+	KindSBOM    = "sbom"     // the software in rootfs: SPDX 2.3, JSON
 	KindStub    = "stub"     // the launcher; only in a parts file
 )
 

@@ -40,7 +40,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/smolvm/smolvm/pack/erofs"
@@ -61,6 +63,9 @@ type Options struct {
 	// Progress, when set, is told now and then how many bytes of the sources
 	// have been read so far.
 	Progress func(done int64)
+	// File, when set, is shown every regular file of the finished image, in the
+	// order of their names, which have no leading slash.
+	File func(name string, executable bool, contents *io.SectionReader)
 	// Built is recorded as the image's build time; the zero Time stands for
 	// 1970. Never the clock: the same input gives the same bytes.
 	Built time.Time
@@ -122,7 +127,30 @@ func (m *merge) finish(dst *os.File) (Stats, error) {
 		return m.stats, err
 	}
 	m.stats.Size = fi.Size()
+	if m.opts.File != nil {
+		return m.stats, m.show(dst, m.tree.root, "")
+	}
 	return m.stats, nil
+}
+
+// show calls Options.File for the files below dir, whose path is prefix.
+func (m *merge) show(image io.ReaderAt, dir *erofs.Inode, prefix string) error {
+	if err := m.ctx.Err(); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(dir.Children)) {
+		i := dir.Children[name].Inode
+		switch {
+		case i.IsDir():
+			if err := m.show(image, i, prefix+name+"/"); err != nil {
+				return err
+			}
+		case i.Mode&erofs.TypeMask == erofs.TypeRegular:
+			contents := io.NewSectionReader(image, int64(i.Content.Start)*erofs.BlockSize, i.Content.Size)
+			m.opts.File(prefix+name, i.Mode&0o111 != 0, contents)
+		}
+	}
+	return nil
 }
 
 // merge is the state of one Write or FromDir.

@@ -13,8 +13,8 @@ import (
 
 // Cache keeps root file systems that are ready to be copied into a pack or to
 // be run: flattened and compressed. It is a namespace of the user's cache, so
-// listing, pruning and locking are that one's. An entry is a sidecar with one
-// section; its name is the maker's key.
+// listing, pruning and locking are that one's. An entry is a sidecar with that and
+// the list of the software in it; its name is the maker's key.
 type Cache struct {
 	cache *sidecar.Cache
 	store *sidecar.Store
@@ -43,9 +43,11 @@ func (c *Cache) Close() error { return errors.Join(c.store.Close(), c.cache.Clos
 type Entry struct {
 	// Key names it.
 	Key string
-	// Reader reads the sidecar whose one section Section is.
+	// Reader reads the sidecar in which Section is the root file system.
 	Reader  *sidecar.Reader
 	Section manifest.Section
+
+	software manifest.Section // the list of it
 }
 
 // Close ends the use.
@@ -64,10 +66,10 @@ func (c *Cache) Open(key string) (*Entry, error) {
 	return e, nil
 }
 
-// Copy copies the root file system that m makes to w, making it first if the
+// Copy copies what m makes, the root file system first, to w, making it first if the
 // cache does not have it; made says so. A damaged entry is made again. It is
 // not for directories, which have no key.
-func (c *Cache) Copy(ctx context.Context, m *Maker, w *sidecar.Writer) (s manifest.Section, made bool, err error) {
+func (c *Cache) Copy(ctx context.Context, m *Maker, w *sidecar.Writer) (s []manifest.Section, made bool, err error) {
 	e, made, err := c.get(ctx, m.Key(), m.platform(), m.Write)
 	if err != nil {
 		return s, made, err
@@ -83,9 +85,15 @@ func (c *Cache) Copy(ctx context.Context, m *Maker, w *sidecar.Writer) (s manife
 	return s, true, err
 }
 
-func copyEntry(ctx context.Context, e *Entry, w *sidecar.Writer) (manifest.Section, error) {
+func copyEntry(ctx context.Context, e *Entry, w *sidecar.Writer) (copied []manifest.Section, err error) {
 	defer e.Close()
-	return w.Copy(ctx, e.Reader, e.Section)
+	for _, s := range []manifest.Section{e.Section, e.software} {
+		if s, err = w.Copy(ctx, e.Reader, s); err != nil {
+			return nil, err
+		}
+		copied = append(copied, s)
+	}
+	return copied, nil
 }
 
 // Make returns the root file system that m makes; made says that the cache did
@@ -107,17 +115,17 @@ func (c *Cache) Make(ctx context.Context, m *Maker) (e *Entry, made bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	return c.get(ctx, key, m.platform(), func(ctx context.Context, w *sidecar.Writer) (manifest.Section, error) {
+	return c.get(ctx, key, m.platform(), func(ctx context.Context, w *sidecar.Writer) ([]manifest.Section, error) {
 		return m.compress(ctx, f, nil, w)
 	})
 }
 
-// writeFunc puts the root file system into the sidecar of an entry.
-type writeFunc func(context.Context, *sidecar.Writer) (manifest.Section, error)
+// writeFunc puts the sections into the sidecar of an entry.
+type writeFunc func(context.Context, *sidecar.Writer) ([]manifest.Section, error)
 
 // get returns an entry, written if it is not there or damaged.
 func (c *Cache) get(ctx context.Context, key string, p manifest.Platform, w writeFunc) (e *Entry, made bool, err error) {
-	noting := func(ctx context.Context, to *sidecar.Writer) (manifest.Section, error) {
+	noting := func(ctx context.Context, to *sidecar.Writer) ([]manifest.Section, error) {
 		made = true
 		return w(ctx, to)
 	}
@@ -132,11 +140,11 @@ func (c *Cache) fill(ctx context.Context, key string, p manifest.Platform,
 	fill func(context.Context, sidecar.Key, func(context.Context, *os.File) error) (*sidecar.Entry, error), w writeFunc) (*Entry, error) {
 	found, err := fill(ctx, cacheKey(key), func(ctx context.Context, file *os.File) error {
 		to := sidecar.NewWriter(file)
-		s, err := w(ctx, to)
+		sections, err := w(ctx, to)
 		if err != nil {
 			return err
 		}
-		m := manifest.Manifest{Platform: p, Sections: []manifest.Section{s}}
+		m := manifest.Manifest{Platform: p, Sections: sections}
 		encoded, err := m.Encode()
 		if err != nil {
 			return err
@@ -163,10 +171,11 @@ func open(key string, found *sidecar.Entry) (*Entry, error) {
 		r.Close()
 		return nil, err
 	}
-	s, ok := m.Section(manifest.KindRootfs, "")
-	if !ok {
+	root, ok := m.Section(manifest.KindRootfs, "")
+	software, listed := m.Section(manifest.KindSBOM, "")
+	if !ok || !listed {
 		r.Close()
-		return nil, fmt.Errorf("%s: no root file system in it", found.Path)
+		return nil, fmt.Errorf("%s: no root file system in it, or no list of its software", found.Path)
 	}
-	return &Entry{Key: key, Reader: r, Section: s}, nil
+	return &Entry{Key: key, Reader: r, Section: root, software: software}, nil
 }

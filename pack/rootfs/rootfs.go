@@ -1,22 +1,26 @@
 // Package rootfs makes an image's root file system: flattened into one EROFS
-// image, compressed as a section of a sidecar, and kept in the user's cache so
-// that neither packing nor running the image does it again.
+// image, compressed as a section of a sidecar with the list of the software in it
+// as another, and kept in the user's cache so that neither packing nor running
+// the image does it again.
 //
 // It takes images that are open already and asks nobody for them; what else is
 // in a pack is none of its business.
 package rootfs
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack/flatten"
+	"github.com/smolvm/smolvm/pack/sbom"
 	"github.com/smolvm/smolvm/pack/source"
 	"github.com/smolvm/smolvm/sidecar"
 )
@@ -32,6 +36,8 @@ type Maker struct {
 	Progress Progress
 	// Note is told what the user should know, a line at a time.
 	Note func(string)
+
+	software sbom.Finder // what merge saw
 }
 
 // Progress shows how far the steps are. Its methods are called from several
@@ -61,7 +67,7 @@ const frameSize = 8 << 20
 
 // flattenerVersion is part of every cache key. It is raised when the same
 // layers come to give other bytes.
-const flattenerVersion = 1
+const flattenerVersion = 2
 
 // key begins what names a root file system and our way of storing it.
 func (m *Maker) key() hash.Hash {
@@ -91,53 +97,64 @@ func (m *Maker) built() int64 {
 	return m.Created.Unix()
 }
 
-// Write flattens the image and compresses it into w.
-func (m *Maker) Write(ctx context.Context, w *sidecar.Writer) (manifest.Section, error) {
+// Write flattens the image and compresses it into w, and the list of the software
+// in it behind that.
+func (m *Maker) Write(ctx context.Context, w *sidecar.Writer) ([]manifest.Section, error) {
 	f, err := source.TempFile()
 	if err != nil {
-		return manifest.Section{}, err
+		return nil, err
 	}
 	defer f.Close()
 	a, err := newAhead(f, m.Level)
 	if err != nil {
-		return manifest.Section{}, err
+		return nil, err
 	}
 	defer a.close()
 	if err := m.merge(ctx, f, a.grown); err != nil {
-		return manifest.Section{}, err
+		return nil, err
 	}
 	a.wait()
 	return m.compress(ctx, f, a.take, w)
 }
 
-// compress stores the flattened image f in w. ready has frames that are
-// compressed already, or is nil.
-func (m *Maker) compress(ctx context.Context, f *os.File, ready func(int64, []byte) []byte, w *sidecar.Writer) (manifest.Section, error) {
+// compress stores the flattened image f, which merge wrote last, and its list of
+// software in w. ready has frames that are compressed already, or is nil.
+func (m *Maker) compress(ctx context.Context, f *os.File, ready func(int64, []byte) []byte, w *sidecar.Writer) ([]manifest.Section, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return manifest.Section{}, fmt.Errorf("reading the flattened image: %w", err)
+		return nil, fmt.Errorf("reading the flattened image: %w", err)
 	}
 	defer m.Progress.EndStep(StepCompress)
-	s, err := w.Add(ctx, sidecar.Spec{
+	root, err := w.Add(ctx, sidecar.Spec{
 		Kind: manifest.KindRootfs, Encoding: manifest.EncodingZstd, Level: m.Level, FrameSize: frameSize,
 		Progress: func(n int64) { m.Progress.Step(StepCompress, n, size) },
 		Ready:    ready,
 	}, f)
 	if err != nil {
-		return manifest.Section{}, fmt.Errorf("compressing the root file system: %w", err)
+		return nil, fmt.Errorf("compressing the root file system: %w", err)
 	}
-	return s, nil
+	text, err := m.software.Document(m.Created)
+	if err != nil {
+		return nil, err
+	}
+	list, err := w.Add(ctx, sidecar.Spec{Kind: manifest.KindSBOM, Level: m.Level}, bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("compressing the list of software: %w", err)
+	}
+	return []manifest.Section{root, list}, nil
 }
 
 // merge flattens the image into f. grown hears of it now and then, when there
 // is more of it.
 func (m *Maker) merge(ctx context.Context, f *os.File, grown func()) error {
 	told := int64(0)
+	m.software = sbom.Finder{}
 	opts := flatten.Options{
 		Built: m.Created,
+		File:  m.software.File,
 		Progress: func(done int64) {
 			m.Progress.Step(StepFlatten, done, 0)
 			if done-told >= frameSize/8 {
@@ -150,7 +167,7 @@ func (m *Maker) merge(ctx context.Context, f *os.File, grown func()) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range stats.Notes {
+	for _, n := range slices.Concat(stats.Notes, m.software.Notes()) {
 		m.Note(n)
 	}
 	m.Progress.EndStep(StepPull)
