@@ -86,10 +86,21 @@ func (d *Dir) Remove(m *Machine) error {
 		}
 		gone = filepath.Join(machines, fmt.Sprintf("%s%s-%d", removedPrefix, m.id, n))
 	}
-	if err := removeTree(unix.AT_FDCWD, gone); err != nil {
+	if err := removeShared(gone); err != nil {
 		return fmt.Errorf("remove the machine's directory: %w", err)
 	}
 	return nil
+}
+
+// removeShared removes a directory that others may be removing at the same
+// time.
+func removeShared(path string) error {
+	for {
+		err := removeTree(unix.AT_FDCWD, path)
+		if err == nil || !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 }
 
 // SweepRemoved removes what removals left behind that were killed.
@@ -98,7 +109,7 @@ func (d *Dir) SweepRemoved() {
 	entries, _ := os.ReadDir(machines)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), removedPrefix) {
-			_ = removeTree(unix.AT_FDCWD, filepath.Join(machines, e.Name()))
+			_ = removeShared(filepath.Join(machines, e.Name()))
 		}
 	}
 }
