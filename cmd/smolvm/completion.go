@@ -38,6 +38,7 @@ func completionCommand(p *cli.Program) *cli.Command {
 // verb is a command as a completion script sees it. Path is all its words.
 type verb struct {
 	path, short string
+	names       string // the command line that lists what arguments may be
 	flags       []*pflag.Flag
 	group       bool
 }
@@ -49,7 +50,7 @@ func verbs(path string, cmds []*cli.Command) []verb {
 		if c.Hidden {
 			continue
 		}
-		v := verb{path: strings.TrimSpace(path + " " + c.Name), short: c.Short, group: c.Commands != nil}
+		v := verb{path: strings.TrimSpace(path + " " + c.Name), short: c.Short, names: c.Names, group: c.Commands != nil}
 		if !v.group {
 			set := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
 			c.New(set)

@@ -16,6 +16,9 @@ import (
 	"github.com/smolvm/smolvm/pack/images"
 )
 
+// imageNames lists the names of images.
+const imageNames = "smolvm image ls --format {{.Name}}"
+
 func imageCommand() *cli.Command {
 	return &cli.Command{
 		Name: "image", Short: "List, fetch and forget images",
@@ -88,7 +91,7 @@ func imageListCommand() *cli.Command {
 
 func imagePullCommand() *cli.Command {
 	return &cli.Command{
-		Name: "pull", Args: "IMAGE...", Short: "Fetch images, anew if they are here", Interspersed: true,
+		Name: "pull", Args: "IMAGE...", Names: imageNames, Short: "Fetch images, anew if they are here", Interspersed: true,
 		Long:     "IMAGE is whatever smolvm pack takes, but for standard input.",
 		Examples: []string{"smolvm image pull alpine:3.20", "smolvm image pull docker-archive:image.tar"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
@@ -121,7 +124,7 @@ func imagePullCommand() *cli.Command {
 
 func imageRemoveCommand() *cli.Command {
 	return &cli.Command{
-		Name: "rm", Args: "IMAGE...", Short: "Forget images; smolvm system prune frees their space", Interspersed: true,
+		Name: "rm", Args: "IMAGE...", Names: imageNames, Short: "Forget images; smolvm system prune frees their space", Interspersed: true,
 		Long:     "IMAGE is a name or the beginning of an ID. Machines that were made of it keep working.",
 		Examples: []string{"smolvm image rm alpine:3.20"},
 		New: func(*pflag.FlagSet) cli.RunFunc {
@@ -140,7 +143,7 @@ func imageRemoveCommand() *cli.Command {
 
 func imageInspectCommand() *cli.Command {
 	return &cli.Command{
-		Name: "inspect", Args: "IMAGE...", Short: "Print what is known about images, as JSON", Interspersed: true,
+		Name: "inspect", Args: "IMAGE...", Names: imageNames, Short: "Print what is known about images, as JSON", Interspersed: true,
 		Examples: []string{"smolvm image inspect alpine:3.20", "smolvm image inspect --format '{{.Image.Digest}}' alpine:3.20"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o table.Format

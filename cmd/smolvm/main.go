@@ -43,7 +43,7 @@ func catchSignals() (ctx context.Context, received func() int) {
 func program() *cli.Program {
 	p := &cli.Program{
 		Name:  "smolvm",
-		Short: "Turn container images into programs that run in an isolated machine.",
+		Short: "Run container images in isolated machines, and turn them into programs that do.",
 		Commands: []*cli.Command{
 			sandboxCommand(),
 			microvmCommand(),
@@ -59,8 +59,13 @@ func program() *cli.Program {
 			licensesCommand(),
 			versionCommand(),
 		},
-		Epilog: "Start with: smolvm pack alpine:3.20 -o ./my-app && ./my-app echo hello",
+		Epilog: `Start with
+  smolvm sandbox run alpine:3.20 echo hello          a command in a machine that is gone afterwards
+  smolvm microvm create --name web -p 8080:80 nginx  a machine that stays:
+  smolvm microvm start web                           start it,
+  smolvm microvm exec -it --name web sh              look into it, delete it
+  smolvm pack alpine:3.20 -o ./my-app                a program for people without smolvm`,
 	}
-	p.Commands = append(p.Commands, completionCommand(p))
+	p.Commands = append(p.Commands, completionCommand(p), manCommand(p))
 	return p
 }

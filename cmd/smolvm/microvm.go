@@ -39,13 +39,23 @@ func microvmCommand() *cli.Command {
 			return startMachine(ctx, "", stdio)
 		},
 	}
-	return &cli.Command{
+	c := &cli.Command{
 		Name: "microvm", Short: "Make, start, use and remove machines that have a name",
 		Commands: []*cli.Command{
 			v.Run(), createCommand(), startCommand(), v.Exec(), listCommand(), v.Status(), v.Logs(), v.Stop(),
 			restartCommand(), waitCommand(), v.Port(), v.Copy(), statsCommand(), updateCommand(), renameCommand(), inspectMachineCommand(), deleteCommand(),
 		},
 	}
+	for _, verb := range c.Commands {
+		switch verb.Name {
+		case "run", "create":
+			verb.Names = imageNames
+		case "ls":
+		default:
+			verb.Names = "smolvm microvm ls -aq"
+		}
+	}
+	return c
 }
 
 // machineID finds a machine that exists; the one that needs no name is about

@@ -18,9 +18,11 @@ import (
 // --isolation's to say, as everywhere.
 func sandboxCommand() *cli.Command {
 	v := &machines.Verbs{Program: "smolvm sandbox", Image: "alpine:3.20", Origin: fromImage}
+	run := v.Run()
+	run.Names = imageNames
 	return &cli.Command{
 		Name: "sandbox", Short: "Run a command in a machine that is gone afterwards",
-		Commands: []*cli.Command{v.Run()},
+		Commands: []*cli.Command{run},
 	}
 }
 

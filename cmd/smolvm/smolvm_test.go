@@ -289,3 +289,33 @@ func TestBashCompletion(t *testing.T) {
 }
 
 var _ rootfs.Progress = (*bars)(nil)
+
+// Every command has a page of the manual, in which nothing is taken for a
+// request.
+func TestManual(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeManual(dir, program()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"smolvm.1", "smolvm-pack.1", "smolvm-microvm.1", "smolvm-microvm-exec.1"} {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if strings.HasPrefix(word, ".") && !slices.Contains([]string{".TH", ".SH", ".TP", ".B", ".nf", ".fi"}, word) {
+				t.Errorf("%s: %q", name, line)
+			}
+		}
+	}
+}
+
+// The program's help teaches it in one screen.
+func TestHelpFitsAScreen(t *testing.T) {
+	var out bytes.Buffer
+	program().Main(t.Context(), []string{"--help"}, cli.Stdio{Out: &out, Err: &out})
+	if n := strings.Count(out.String(), "\n"); n > 40 {
+		t.Errorf("%d lines", n)
+	}
+}

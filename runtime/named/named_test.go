@@ -2,7 +2,6 @@ package named
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,7 +202,7 @@ func TestParallel(t *testing.T) {
 			}
 		}
 		if got := count(&made) - count(&removed); got != left {
-			t.Fatal(fmt.Sprintf("round %d: %d made, %d removed, %d left", round, count(&made), count(&removed), left))
+			t.Fatalf("round %d: %d made, %d removed, %d left", round, count(&made), count(&removed), left)
 		}
 	}
 }

@@ -37,6 +37,9 @@ type Command struct {
 	Examples []string
 	// Hidden commands work but are not listed.
 	Hidden bool
+	// Names is the command line that lists what the arguments may name, for
+	// shells to complete; empty if they name files or nothing.
+	Names string
 	// Interspersed allows flags after the first positional argument. Commands
 	// that pass arguments on to the guest leave it false.
 	Interspersed bool
