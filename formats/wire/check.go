@@ -25,11 +25,12 @@ func (h *Header) check() error {
 		OpPublish:  h.Publish != nil,
 		OpPing:     true,
 		OpStatus:   true,
+		OpNotices:  true,
 	}[h.Op]
 	if !ok {
 		return badRequest("unknown operation %q", h.Op)
 	}
-	if want := h.Op != OpPing && h.Op != OpStatus; !member || h.members() != count(want) {
+	if want := h.Op != OpPing && h.Op != OpStatus && h.Op != OpNotices; !member || h.members() != count(want) {
 		return badRequest("the header of operation %q must have the member of that name and no other", h.Op)
 	}
 	switch h.Op {

@@ -32,11 +32,14 @@ const (
 	// OpCopy moves files between host and guest.
 	OpCopy Op = "copy"
 
-	// OpStatus, OpStop and OpPublish are answered by the supervisor itself and
+	// OpStatus, OpStop, OpPublish and OpNotices are answered by the supervisor itself and
 	// never reach the agent.
 	OpStatus  Op = "status"
 	OpStop    Op = "stop"
 	OpPublish Op = "publish"
+	// OpNotices asks what the machine's network refuses from now on: started,
+	// then lines as stderr frames until the client's ack, then a reply.
+	OpNotices Op = "notices"
 )
 
 // Header opens a stream. Exactly the member that belongs to Op is set.

@@ -10,7 +10,6 @@ package network
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -61,7 +60,7 @@ type Process struct {
 
 // Start starts the network of a machine with its executable. What is refused, and failures, are
 // written to log, a line each.
-func Start(executable string, policy machine.Network, framing runtime.Framing, log io.Writer) (*Process, error) {
+func Start(executable string, policy machine.Network, framing runtime.Framing, log *os.File) (*Process, error) {
 	doc, err := json.Marshal(policy)
 	if err != nil {
 		return nil, err

@@ -29,8 +29,10 @@ const patience = 2 * time.Second
 type keeper struct {
 	order   order
 	started time.Time
+	saying  sync.Mutex
 	say     *json.Encoder
 	log     *state.Log
+	notices *notices
 	machine *state.Machine // nil for an ephemeral machine
 
 	mu       sync.Mutex
@@ -191,6 +193,13 @@ func (k *keeper) watch(end context.CancelCauseFunc) {
 	default:
 		end(errors.New("its first process ended"))
 	}
+}
+
+// report says something on the link, where perhaps nobody listens any more.
+func (k *keeper) report(r *report) {
+	k.saying.Lock()
+	defer k.saying.Unlock()
+	_ = k.say.Encode(r)
 }
 
 // await waits for the end of every process of the machine.

@@ -56,12 +56,17 @@ func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine, enter
 		return fmt.Errorf("this program has no engine %q", o.Engine)
 	}
 	k := &keeper{order: o, started: time.Now().UTC(), say: say, phases: []wire.Phase{entered}}
+	if !o.Config.Ephemeral {
+		k.machine = state.FromFile(o.Config.ID, inherited(fdDir, "machine directory"))
+	}
+	k.log = state.NewLog(inherited(fdLog, "log"), k.machine)
+	var err error
+	if k.notices, err = notice(k.log); err != nil {
+		return err
+	}
 	if o.Config.Ephemeral {
-		k.log = state.NewLog(inherited(fdLog, "log"), nil)
 		return k.ephemeral(engine)
 	}
-	k.machine = state.FromFile(o.Config.ID, inherited(fdDir, "machine directory"))
-	k.log = state.NewLog(inherited(fdLog, "log"), k.machine)
 	return k.daemon(engine, link)
 }
 
@@ -96,10 +101,12 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 		}
 	}()
 	defer k.terminate(cancel)()
+	finish := k.reportNotices()
+	defer finish()
 	if err := k.boot(ctx, engine); err != nil {
 		return err
 	}
-	_ = k.say.Encode(&report{Status: k.status()})
+	k.report(&report{Status: k.status()})
 	if patient {
 		if h, err = wire.ReadHeader(wire.NewReader(conn)); err != nil {
 			k.kill()
@@ -114,7 +121,7 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 	}
 	<-k.over.Done()
 	if reason := k.reason(); reason != "" {
-		_ = k.say.Encode(&report{Ended: reason})
+		k.report(&report{Ended: reason})
 	}
 	return nil
 }
@@ -143,7 +150,7 @@ func (k *keeper) daemon(engine runtime.Engine, link *os.File) error {
 		<-k.over.Done()
 		return errors.Join(err, k.machine.Clear())
 	}
-	_ = k.say.Encode(&report{Status: k.status()})
+	k.report(&report{Status: k.status()})
 	link.Close()
 	// An idle daemon keeps no memory that only its start needed.
 	debug.FreeOSMemory()

@@ -25,19 +25,22 @@ type order struct {
 	// know in a PID namespace of its own.
 	Process state.Process `json:"process"`
 	Scratch string        `json:"scratch"`
+	// Notices asks for reports of what the machine's network says.
+	Notices bool `json:"notices,omitempty"`
 	// Files is how many descriptors were inherited, from fdLink on.
 	Files int `json:"files"`
 }
 
 // report is what a supervisor says on the link: once when the machine is ready
 // or could not be started, and, for an ephemeral machine, once more if it ended
-// for a reason of its own.
+// for a reason of its own. In between there are notices, if they were asked for.
 type report struct {
 	Status *wire.Status `json:"status,omitempty"`
 	Error  string       `json:"error,omitempty"`
 	// Unusable says that Error is a runtime.UnusableError.
 	Unusable bool   `json:"unusable,omitempty"`
 	Ended    string `json:"ended,omitempty"`
+	Notice   string `json:"notice,omitempty"`
 }
 
 // The inherited descriptors. Those of leases follow; the supervisor only has

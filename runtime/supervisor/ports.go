@@ -28,7 +28,7 @@ func (k *keeper) connect() (*runtime.Link, error) {
 	if !k.order.Config.Network.Enabled {
 		return nil, nil
 	}
-	p, err := network.Start(k.order.Config.Parts[manifest.KindNetwork], k.order.Config.Network, k.engine.Framing(), k.log)
+	p, err := network.Start(k.order.Config.Parts[manifest.KindNetwork], k.order.Config.Network, k.engine.Framing(), k.notices.in)
 	if err != nil {
 		return nil, err
 	}

@@ -97,6 +97,8 @@ func (k *keeper) answer(conn *net.UnixConn, h *wire.Header) {
 	case wire.OpStop:
 		k.stop(time.Duration(h.Stop.GraceMillis) * time.Millisecond)
 		k.reply(conn, &wire.Reply{})
+	case wire.OpNotices:
+		k.tellNotices(conn)
 	case wire.OpPublish:
 		k.publish(conn, h.Publish)
 	default:

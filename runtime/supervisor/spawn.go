@@ -38,6 +38,9 @@ type Options struct {
 	Machine  *state.Machine
 	Alive    *os.File
 	Listener *net.UnixListener
+	// Notices takes, a line each, what an ephemeral machine's network refuses;
+	// nil if nobody wants to know.
+	Notices io.Writer
 }
 
 // Process is a supervisor that we started.
@@ -49,7 +52,7 @@ type Process struct {
 
 	cmd     *exec.Cmd
 	link    *os.File
-	reports *json.Decoder
+	reports chan report // closed at the link's end
 	log     *os.File
 }
 
@@ -61,7 +64,7 @@ func Spawn(opts Options) (*Process, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	p := &Process{link: ours, reports: json.NewDecoder(ours)}
+	p := &Process{link: ours, reports: make(chan report, maxReports)}
 	files, err := p.files(opts)
 	if err != nil {
 		p.close()
@@ -73,7 +76,34 @@ func Spawn(opts Options) (*Process, error) {
 		p.close()
 		return nil, err
 	}
+	go p.listen(opts.Notices)
 	return p, nil
+}
+
+// maxReports is how many reports besides notices there are, at most.
+const maxReports = 2
+
+// listen takes the supervisor's reports until there are no more. It must not
+// wait for whoever wants them, because of those that come in between.
+func (p *Process) listen(out io.Writer) {
+	defer close(p.reports)
+	for dec := json.NewDecoder(p.link); ; {
+		var r report
+		if dec.Decode(&r) != nil {
+			return
+		}
+		if r.Notice != "" {
+			if out != nil {
+				_, _ = io.WriteString(out, r.Notice)
+			}
+			continue
+		}
+		select {
+		case p.reports <- r:
+		default:
+			return
+		}
+	}
 }
 
 // files are the descriptors after the link, in the order of fdLog and so on;
@@ -133,7 +163,7 @@ func (p *Process) start(opts Options, files []*os.File) error {
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
-	o := order{Config: opts.Config, Engine: opts.Engine, Scratch: opts.Scratch, Files: len(files)}
+	o := order{Config: opts.Config, Engine: opts.Engine, Scratch: opts.Scratch, Files: len(files), Notices: opts.Notices != nil}
 	if o.Process, err = state.Identify(p.cmd.Process.Pid); err == nil {
 		err = json.NewEncoder(p.link).Encode(&o)
 	}
@@ -147,8 +177,8 @@ func (p *Process) start(opts Options, files []*os.File) error {
 // Ready waits until the machine runs. Cancelling ctx kills it.
 func (p *Process) Ready(ctx context.Context) (*wire.Status, error) {
 	defer context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })()
-	var r report
-	if err := p.reports.Decode(&r); err != nil {
+	r, ok := <-p.reports
+	if !ok {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -170,8 +200,7 @@ func (r *report) err() error {
 
 // Reason says why an ephemeral machine ended by itself, after it has.
 func (p *Process) Reason() error {
-	var r report
-	for p.reports.Decode(&r) == nil {
+	for r := range p.reports {
 		if r.Error != "" {
 			return r.err()
 		}
@@ -190,6 +219,12 @@ func (p *Process) Kill() {
 
 // Wait waits until nothing of an ephemeral machine is left.
 func (p *Process) Wait() error {
+	if p.Conn != nil {
+		// That ends the machine, which may have more to tell.
+		p.Conn.Close()
+		for range p.reports {
+		}
+	}
 	p.close()
 	return p.cmd.Wait()
 }
@@ -230,7 +265,9 @@ func socketpair(name string) (ours, theirs *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
 	}
-	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name), nil
+	// So that closing ours ends a read of it.
+	err = unix.SetNonblock(fds[0], true)
+	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name), err
 }
 
 // unixConn turns a socket into a connection, and closes the file.
