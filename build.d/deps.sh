@@ -14,7 +14,8 @@ DEPS_TEST=(
   skopeo:skopeo docker-registry:docker-registry htpasswd:apache2-utils
   busybox:busybox-static e2fsck:e2fsprogs fsck.erofs:erofs-utils
   ssh-keygen:openssh-client strace:strace
-  dnsmasq:dnsmasq-base ip:iproute2 newuidmap:uidmap
+  dnsmasq:dnsmasq-base ip:iproute2 newuidmap:uidmap setpriv:util-linux
+  nginx:nginx-light curl:curl dig:dnsutils iperf3:iperf3
 )
 
 # need ENTRY...: installs the packages of missing commands, and asks for Go.
@@ -30,7 +31,8 @@ need() {
   fi
   say "installing Debian packages: ${missing[*]}"
   apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+  # RUNLEVEL keeps services, such as nginx, from being started.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
 }
 
 # need_build checks for a Go that go.mod accepts; the go command itself fetches

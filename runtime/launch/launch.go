@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -206,12 +207,15 @@ func (m *Machine) Close() {
 	}
 }
 
-// Ephemeral starts a machine that lives as long as its connection.
-func (m *Machine) Ephemeral() (*supervisor.Process, error) {
+// Ephemeral starts a machine that lives as long as its connection. What its
+// network refuses is written to notices, if that is not nil.
+func (m *Machine) Ephemeral(notices io.Writer) (*supervisor.Process, error) {
 	m.Config.Ephemeral = true
 	// Unlike a daemon's, its name must not be the same twice.
 	m.Config.ID = "run-" + rand.Text()[:16]
-	return supervisor.Spawn(m.options())
+	opts := m.options()
+	opts.Notices = notices
+	return supervisor.Spawn(opts)
 }
 
 // Daemon starts a machine that stays, in its directory, of which the caller

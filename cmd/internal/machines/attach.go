@@ -1,6 +1,7 @@
 package machines
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ import (
 // terminal, where reading would stop us, the command gets none.
 type attachment struct {
 	tty, interactive, detach bool
+	logNetwork               bool
 	timeout                  time.Duration
 	flags                    *pflag.FlagSet
 }
@@ -33,13 +35,36 @@ func (a *attachment) register(f *pflag.FlagSet) {
 	a.flags = f
 	f.BoolVarP(&a.interactive, "interactive", "i", false, "connect standard input (it always is)")
 	f.BoolVarP(&a.tty, "tty", "t", false, "give the command a terminal")
+	f.BoolVar(&a.logNetwork, "log-network", false, "show on standard error what the machine's network refuses")
 	f.String("timeout", "", "end the command after `DURATION`, like 30s or 5m; the status is 124 then")
 }
 
 // check reads what the flags say, once they are parsed.
 func (a *attachment) check() (err error) {
+	if a.detach && a.logNetwork {
+		return exit.Usagef("--log-network shows what happens while a command runs, which -d does not wait for; logs tells it later")
+	}
 	a.timeout, err = flags.Duration(a.flags, "timeout")
 	return err
+}
+
+// notices is where --log-network shows something; nil without it.
+func (a *attachment) notices(stdio cli.Stdio) io.Writer {
+	switch {
+	case !a.logNetwork:
+		return nil
+	case a.tty:
+		return rawLines{stdio.Err}
+	}
+	return stdio.Err
+}
+
+// rawLines writes lines to a terminal that the command has made raw.
+type rawLines struct{ io.Writer }
+
+func (r rawLines) Write(p []byte) (int, error) {
+	_, err := r.Writer.Write(bytes.ReplaceAll(p, []byte("\n"), []byte("\r\n")))
+	return len(p), err
 }
 
 // hangTime is how much longer than its time limit a command may take before

@@ -12,6 +12,7 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/flags"
 	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/plan"
 )
@@ -70,6 +71,14 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 	if err != nil {
 		return v.stopped(err, r)
 	}
+	if out := o.attach.notices(stdio); out != nil {
+		end, err := showNotices(ctx, r, out)
+		if err != nil {
+			conn.Close()
+			return v.stopped(err, r)
+		}
+		defer end()
+	}
 	p := plan.Exec(cfg.Process, process)
 	command := wire.Exec{Argv: args, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
 	err = o.attach.run(ctx, command, stdio, func(context.Context) (io.ReadWriteCloser, error) { return conn, nil })
@@ -86,4 +95,13 @@ func (v *Verbs) cutName(args []string) (name, command []string) {
 		return args[:1], args[2:]
 	}
 	return nil, args
+}
+
+// showNotices shows what the machine's network refuses, until end is called.
+func showNotices(ctx context.Context, r ref, out io.Writer) (end func(), err error) {
+	conn, err := daemon.Connect(ctx, r.states, r.id)
+	if err != nil {
+		return nil, err
+	}
+	return client.Notices(ctx, conn, out)
 }

@@ -97,7 +97,7 @@ func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, ar
 	var keeper *supervisor.Process
 	err = o.attach.run(ctx, command, stdio, func(ctx context.Context) (io.ReadWriteCloser, error) {
 		stop() // from here on attach has the signals
-		if keeper, err = m.Ephemeral(); err != nil {
+		if keeper, err = m.Ephemeral(o.attach.notices(stdio)); err != nil {
 			return nil, err
 		}
 		go Rungs().Sweep() // after others, while ours boots

@@ -47,6 +47,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(os.Stderr, "smolvm: network: this machine may reach %s\n", &policy)
 	r := &relay{filter: filter, loopback: policy.HostLoopback, flows: make(chan struct{}, maxFlows)}
 	r.resolver = &dns.Server{Filter: filter, Ask: dns.Upstream(resolvConf), Refused: refused}
 	return stack.Run(stack.Link{
