@@ -95,7 +95,9 @@ func TestNetwork(t *testing.T) {
 			compare("exec", r.stdout)
 			refusals(t, "exec", r.stderr, c.rules)
 			started := policyOf(t, w.ok(t, "python", "status", "--json"))
-			refusals(t, "logs", w.ok(t, "python", "logs"), c.rules)
+			if c.rules != nil { // the log has earlier machines' too
+				refusals(t, "logs", w.ok(t, "python", "logs"), c.rules)
+			}
 			w.ok(t, "python", "stop")
 			baked := filepath.Join(w.dir, "baked")
 			w.ok(t, "smolvm", append([]string{"pack", "oci:" + images + "/python", "-o", baked}, c.flags...)...)
