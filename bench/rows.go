@@ -22,6 +22,7 @@ var rows = []row{
 	{"repack", (*bench).packAgain},
 	{"bytes", (*bench).sizes},
 	{"memory", (*bench).memory},
+	{"network", (*bench).network},
 }
 
 // warmRun puts a run from a warm cache beside the sentry alone, run by hand on
