@@ -40,7 +40,7 @@ unit_tests() {
 
 # fuzz TIME: every fuzz target for TIME, or for COUNTx executions. Checks use a
 # count: at the end of a time Go sometimes reports its own "context deadline
-# exceeded" as a failure of the target.
+# exceeded" as a failure of the target. A run for a time keeps what it found.
 fuzz() {
   local package target
   say "fuzz: $1 each"
@@ -48,7 +48,20 @@ fuzz() {
     grep -ho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' "$package"/*_test.go | sed 's/^func //' | while read -r target; do
       echo "$package $target"
       go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" -fuzzminimizetime 1x "$package"
+      [[ $1 == *x ]] || keep_seeds "$package" "$target"
     done
+  done
+}
+
+# keep_seeds PACKAGE TARGET: the shortest inputs that reached something new go
+# into the package's testdata, where go test finds them.
+keep_seeds() {
+  local found kept=$1/testdata/fuzz/$2 input
+  found=$(go env GOCACHE)/fuzz/$(go list "$1")/$2
+  [[ -d $found ]] || return 0
+  mkdir -p "$kept"
+  find "$found" -type f -size -3 -printf '%s %p\n' | sort -n | head -n 12 | while read -r _ input; do
+    cp -n "$input" "$kept/"
   done
 }
 

@@ -109,6 +109,8 @@ func faultCommands() []faultCommand {
 	}
 }
 
+// P2, R12, D4: whatever of ours is killed or finds the disk broken, nothing is lost
+// and nothing is left.
 func TestFaults(t *testing.T) {
 	executable, rounds := launched(t), faultRounds(t)
 	var table strings.Builder

@@ -61,7 +61,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// OpenSSH is the judge: ssh-keygen accepts our signatures of a manifest, and we
+// S1: OpenSSH is the judge: ssh-keygen accepts our signatures of a manifest, and we
 // accept its.
 func TestForeignSSH(t *testing.T) {
 	dir := t.TempDir()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,32 @@ func TestIndex(t *testing.T) {
 	for _, c := range names {
 		if listed[c] == 0 {
 			t.Errorf("test/CASES.md has no test for %s; %s", c, howTo)
+		}
+	}
+}
+
+// security is the page whose promises point at tests.
+const security = "../../SECURITY.md"
+
+// Every test that SECURITY.md names is there.
+func TestSecurityNamesTests(t *testing.T) {
+	text, err := os.ReadFile(security)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, by := range collect(t) {
+		for test := range by {
+			known[test[strings.LastIndexAny(test, " /")+1:]] = true
+		}
+	}
+	named := regexp.MustCompile(`\b(Test[A-Z]\w+|(?:run|sign|daemon|pack)_[A-Z]\d+\w*)\b`).FindAllString(string(text), -1)
+	if len(named) < 20 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	for _, test := range named {
+		if !known[test] && !known[test+".txtar"] {
+			t.Errorf("SECURITY.md names %s, which is no test of a case", test)
 		}
 	}
 }
