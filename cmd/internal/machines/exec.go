@@ -48,6 +48,13 @@ func (v *Verbs) Exec() *cli.Command {
 
 func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio cli.Stdio) error {
 	before, args := v.cutName(args)
+	if name, _ := o.name.Value(); v.Positional && name == "" && len(before) == 0 && len(args) > 1 {
+		// Not taken for the machine: that a machine exists must not change what a
+		// command line means.
+		if _, err := v.ID(args[0]); err == nil {
+			return exit.Usagef("%s is a machine, not a command; write: %s exec %[1]s -- %s", args[0], v.Program, args[1])
+		}
+	}
 	if len(args) == 0 {
 		return exit.Usagef("exec needs a command, as in: %s exec ls /", v.Program)
 	}

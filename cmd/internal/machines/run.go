@@ -46,6 +46,7 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o runOptions
 			o.attach.register(f)
+			f.Bool("rm", false, "remove the machine afterwards (it always is)")
 			o.process.Register(f, true)
 			o.machine.Register(f)
 			o.name.Register(f)
