@@ -46,6 +46,8 @@ func TestGuest(t *testing.T) {
 		for _, try := range []string{
 			"echo c > /proc/sysrq-trigger", "echo x > /proc/sys/kernel/hostname", "mount -t tmpfs t /tmp", "hostname x",
 			"head -c 1 /proc/kcore | grep .",
+			// PID 1 is the agent, and out of reach.
+			"cat /proc/1/environ", "cat /proc/1/maps", "ls /proc/1/root/", "cat /proc/1/exe", ": < /proc/1/fd/0", ": < /proc/1/mem",
 		} {
 			if r := m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", try}}, nil); r.err != nil || r.Code == 0 {
 				t.Errorf("%s: %v, %+v", try, r.err, r.Exit)
@@ -60,8 +62,7 @@ func TestGuest(t *testing.T) {
 		if got := m.sh("cat /proc/sys/user/max_user_namespaces"); got != "0" {
 			t.Errorf("%s user namespaces", got)
 		}
-		// PID 1 is the agent, and out of reach.
-		m.sh("kill -9 1; kill -STOP 1; for f in mem environ root fd map_files; do ! ls /proc/1/$f/ 2>/dev/null && ! cat /proc/1/$f 2>/dev/null; done")
+		m.sh("kill -9 1; kill -STOP 1") // of no effect: PID 1 is the agent
 	})
 	t.Run("clock", func(t *testing.T) {
 		before := time.Now()
