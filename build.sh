@@ -87,6 +87,7 @@ cmd_test() { # every check and test there is; what CI runs
   unit_tests
   fuzz 5000x
   cli_tests
+  krun_tests short
   say "test: all passed"
 }
 

@@ -44,14 +44,37 @@ lab_stage() {
 
 LAB_IMAGES=(busybox configured static)
 
-# What of the command line's tests runs on virtual machines, too: first what
-# `test` runs, then what `testkrun` adds.
-LAB_CLI=(TestScripts/^daemon_D1)
-LAB_CLI_MORE=(
-  TestScripts/^{run_R1_,run_R6,daemon_D3,daemon_D7,daemon_D8,pack_P14,pack_P3,port_N1,run_R10,run_R11,run_R12_cache,run_R5,run_R7,run_R8,run_R9}
-  TestEndedClientLeavesNothing TestKilledDaemon TestRunsAreApart TestStaleState TestConcurrentExecs TestExecWithInput TestKilledExecClient TestPublishedPorts
-  TestStdinEnds TestClosedReader TestStreamsAreSeparateAndClean TestTerminal TestTerminalOfExec TestTerminalWithPipedInput
+# What of the command line's tests runs on virtual machines, too.
+LAB_CLI=(
+  TestScripts/^{run_R1_,run_R6,run_R5,run_R7,run_R8,run_R9,run_R10,run_R11,run_R12_cache,pack_P14,pack_P3,port_N1}
+  TestScripts/^{daemon_D1,daemon_D3,daemon_D7,daemon_D8}
+  TestEndedClientLeavesNothing TestKilledDaemon TestRunsAreApart TestStaleState TestConcurrentExecs TestExecWithInput
+  TestKilledExecClient TestPublishedPorts TestStdinEnds TestClosedReader TestStreamsAreSeparateAndClean
+  TestTerminal TestTerminalOfExec TestTerminalWithPipedInput
 )
+
+# lab_short: what `test` runs, as lines "EXECUTABLE TESTS USER": the engine from
+# end to end and what keeps its machines apart.
+lab_short() {
+  cat <<'END'
+runtime-krun-kvm ^TestProbe root
+runtime-krun ^TestBoot$ root
+runtime-krun ^TestVolumesAgainstRoot$ root
+test-lab ^TestGuest$ root
+test-lab ^TestVolumes$ nobody
+test-lab ^TestVolumeOwners$ nobody
+test-lab ^TestStreams$ root
+test-lab ^TestGuestOutOfMemory$ nobody
+test-lab ^TestHostDiskFull$ nobody
+test-lab ^TestKilledWhileWriting$ nobody
+test-lab ^TestConformance$/^R6:volumes$ root
+test-lab ^TestConformance$/^R8:too_much_memory$ root
+test-lab ^TestConformance$/^N1:network$ nobody
+test-lab ^TestConformance$/^S5:no_network$ root
+test-lab ^TestConformance$/^D4:kill_-9_of_each_process$ nobody
+test/cli ^TestScripts/^daemon_D1 nobody
+END
+}
 
 # lab_names FILE...: the tests that are written in these files.
 lab_names() { sed -n 's/^func \(Test[A-Za-z0-9]*\)(t \*testing.T) {$/\1/p' "$@" | grep -vxE 'Test(Conformance|Bench|MakeImage)'; }
@@ -59,40 +82,26 @@ lab_names() { sed -n 's/^func \(Test[A-Za-z0-9]*\)(t \*testing.T) {$/\1/p' "$@" 
 # lab_cases: the engine suite's, as go test names them.
 lab_cases() { sed -n 's/^\t\t{"\([^"]*\)", s\.[A-Za-z]*},$/\1/p' runtime/enginetest/enginetest.go | tr '/ ' ':_'; }
 
-# lab_tests all|once: a line "EXECUTABLE TESTS" for each nested machine; in one
-# of its own each test takes least, because every boot in it is slower.
-lab_tests() {
+# lab_all: lines as of lab_short for every test there is, with root and with
+# nobody; those of packages that set a host up for themselves only with root.
+lab_all() {
   local t
-  echo 'runtime-krun-kvm ^TestProbe'
-  lab_names runtime/krun/lab_test.go | sed 's/.*/runtime-krun ^&$/'
-  lab_names test/lab/*_test.go | sed 's/.*/test-lab ^&$/'
-  lab_cases | sed 's/.*/test-lab ^TestConformance$\/^&$/'
-  for t in "${LAB_CLI[@]}"; do echo "test/cli ^$t"; done
-  [[ $1 == once ]] || for t in "${LAB_CLI_MORE[@]}"; do echo "test/cli ^$t"; done
+  echo 'runtime-krun-kvm ^TestProbe root'
+  lab_names runtime/krun/lab_test.go | sed 's/.*/runtime-krun ^&$ root/'
+  {
+    lab_names test/lab/*_test.go | sed 's/.*/test-lab ^&$/'
+    lab_cases | sed 's/.*/test-lab ^TestConformance$\/^&$/'
+    for t in "${LAB_CLI[@]}"; do echo "test/cli ^$t"; done
+  } | sed 'h; s/$/ root/p; g; s/$/ nobody/'
 }
 
-# What keeps machines apart is tried as root and as nobody even by "once".
-LAB_BOTH='TestVolumes|TestGuest\$|R6:read-only|S5:|D4:kill'
-
-# lab_users all|once: lines of lab_tests, with the user of each: both, or by
-# turns. What must be root to set itself up says so by its package.
-lab_users() {
-  local executable tests i=0 user users
-  while read -r executable tests; do
-    users=(root nobody)
-    [[ $1 == all || $tests =~ $LAB_BOTH ]] || users=("${users[i++ % 2]}")
-    [[ $executable != runtime-* ]] || users=(root)
-    for user in "${users[@]}"; do printf '%s\0%s\0%s\0' "$executable" "$tests" "$user"; done
-  done
-}
-
-# krun_tests all|once: every test that needs KVM, each in a nested machine of its
-# own, two at a time.
+# krun_tests short|all: tests that need KVM, each in a nested machine of its own,
+# where it takes least because every further boot is slower; two at a time.
 krun_tests() {
   local stage status=0
   say "test: virtual machines, in the lab"
   stage=$(lab_stage)
-  lab_tests "$1" | lab_users "$1" | xargs -0 -n3 -P2 build.d/labtest "$KRUN/lab" "$stage" || status=$?
+  "lab_$1" | xargs -n3 -P2 build.d/labtest "$KRUN/lab" "$stage" || status=$?
   rm -rf "$stage"
   return "$status"
 }

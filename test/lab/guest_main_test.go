@@ -4,6 +4,7 @@ package lab
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,9 +20,13 @@ import (
 // one it has a container run under crun and tells the host how long each of
 // many `crun exec` takes.
 func guestMain() {
+	var host io.ReadWriteCloser
 	die := func(err error) {
 		if err != nil {
 			fmt.Println("test guest:", err)
+			if host != nil {
+				fmt.Fprintln(host, "failed:", err)
+			}
 			_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 		}
 	}
@@ -30,8 +35,9 @@ func guestMain() {
 			unix.Pause()
 		}
 	}
-	host, err := transport.Vsock(1024)
+	conn, err := transport.Vsock(1024)
 	die(err)
+	host = conn
 	for _, m := range []struct{ source, target, typ string }{
 		{"proc", "/proc", "proc"}, {"sys", "/sys", "sysfs"}, {"cgroup2", "/sys/fs/cgroup", "cgroup2"},
 		{"tmp", "/tmp", "tmpfs"}, {"run", "/run", "tmpfs"},
@@ -46,10 +52,10 @@ func guestMain() {
 	die(unix.Mount("overlay", "/rootfs", "overlay", 0, "lowerdir=/image,upperdir=/tmp/upper,workdir=/tmp/work"))
 	crun := func(args ...string) {
 		cmd := exec.Command("/crun", append([]string{"--root", "/run/crun"}, args...)...)
-		cmd.Dir = "/tmp/bundle"
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			die(fmt.Errorf("crun %v: %w: %s", args, err, out))
+		// Files: of a pipe, the container would keep the other end.
+		cmd.Dir, cmd.Stdout, cmd.Stderr = "/tmp/bundle", os.Stdout, os.Stderr
+		if err := cmd.Run(); err != nil {
+			die(fmt.Errorf("crun %v: %w", args, err))
 		}
 	}
 	crun("spec")
