@@ -100,7 +100,9 @@ type Status struct {
 	CPUs       int    `json:"cpus"`
 	MemoryMiB  int64  `json:"memoryMiB"`
 	StorageMiB int64  `json:"storageMiB"`
-	Execs      int    `json:"execs"` // commands running now
+	// Persist is where on the host what is written there is kept, if it is.
+	Persist string `json:"persist,omitempty"`
+	Execs   int    `json:"execs"` // commands running now
 	// Network is what the machine may reach.
 	Network Network `json:"network"`
 	// Ports are those that are published.

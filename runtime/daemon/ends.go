@@ -67,5 +67,11 @@ func Delete(states *state.Dir, id string) (existed bool, err error) {
 		return true, err
 	}
 	defer alive.Close()
+	// A run without a daemon may be using it.
+	layer, err := dir.OpenLayer()
+	if err != nil {
+		return true, err
+	}
+	defer layer.Close()
 	return true, states.Remove(dir)
 }

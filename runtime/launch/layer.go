@@ -30,9 +30,9 @@ func (m *Machine) takeLayer(dir *state.Machine, p *Pack, req Request) (want stri
 	case kept == nil:
 		return req.Isolation, nil
 	case kept.Image != imageOf(p):
-		return "", errors.New("what this machine keeps was written over another image: remove the machine to begin anew, or use the pack that it was made with")
+		return "", errors.New("what this machine keeps was written over another image: delete the machine to begin anew, or use the image that it was made with")
 	case req.Isolation != machine.IsolationAuto && req.Isolation != kept.Isolation:
-		return "", fmt.Errorf("what this machine keeps was written at the level %s and cannot be used at %s: leave out --isolation, or remove the machine to begin anew", kept.Isolation, req.Isolation)
+		return "", fmt.Errorf("what this machine keeps was written at the level %s and cannot be used at %s: leave out --isolation, or delete the machine to begin anew", kept.Isolation, req.Isolation)
 	}
 	return kept.Isolation, nil
 }
@@ -53,7 +53,7 @@ func (m *Machine) keepLayer(p *Pack, asked int64) error {
 		return m.layer.Begin(state.LayerRecord{Engine: m.engine.Name(), Isolation: m.engine.Isolation(), Image: imageOf(p)})
 	}
 	if kept.Engine != m.engine.Name() {
-		return fmt.Errorf("what this machine keeps was written by the engine %s and cannot be used by %s: remove the machine to begin anew", kept.Engine, m.engine.Name())
+		return fmt.Errorf("what this machine keeps was written by the engine %s and cannot be used by %s: delete the machine to begin anew", kept.Engine, m.engine.Name())
 	}
 	return nil
 }

@@ -267,7 +267,7 @@ func (k *keeper) status() *wire.Status {
 		ID: cfg.ID, Name: cfg.Name, PID: k.order.Process.PID,
 		StartedAt: k.started.Format(time.RFC3339Nano),
 		Engine:    k.engine.Name(), Isolation: k.engine.Isolation(), Kernel: k.kernel,
-		CPUs: cfg.CPUs, MemoryMiB: cfg.MemoryMiB, StorageMiB: cfg.StorageMiB,
+		CPUs: cfg.CPUs, MemoryMiB: cfg.MemoryMiB, StorageMiB: cfg.StorageMiB, Persist: cfg.Persist,
 		Network: wire.Network(cfg.Network),
 		Execs:   int(k.execs.Load()), Ports: k.ports.List(), Limits: k.instance.Unenforced(), Phases: k.phases,
 	}

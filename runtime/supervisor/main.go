@@ -115,8 +115,13 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 	}
 	k.answer(conn, h)
 	conn.Close()
-	if !k.session.IsClosed() {
-		// The client has what it wanted, or is gone.
+	// The client has what it wanted, or is gone.
+	switch {
+	case k.session.IsClosed():
+	case k.order.Config.Persist != "":
+		// What has been written must reach its disk.
+		k.stop(DefaultGrace)
+	default:
 		k.kill()
 	}
 	<-k.over.Done()

@@ -23,6 +23,7 @@ type runOptions struct {
 	process flags.Process
 	name    flags.Name
 	attach  attachment
+	persist bool
 }
 
 // Run runs a command in a machine of its own.
@@ -50,6 +51,9 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 			o.process.Register(f, true)
 			o.machine.Register(f)
 			o.name.Register(f)
+			if v.ID != nil && !v.Positional {
+				f.BoolVar(&o.persist, "persist", false, persistUsage)
+			}
 			source := v.Origin(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				s, args, err := source(args)
@@ -69,6 +73,16 @@ func (v *Verbs) runEphemeral(ctx context.Context, o runOptions, s Source, args [
 	req, err := v.request(&o.machine, &o.process, &o.name, s, stdio)
 	if err != nil {
 		return err
+	}
+	if o.persist {
+		r, _, err := v.locate(&o.name, nil)
+		if err != nil {
+			return err
+		}
+		if req.Keep, err = r.states.Create(r.id); err != nil {
+			return err
+		}
+		defer req.Keep.Close()
 	}
 	for {
 		again, err := runOnce(ctx, o, s, req, args, stdio)

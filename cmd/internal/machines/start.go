@@ -13,8 +13,10 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/flags"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/launch"
+	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/state"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
@@ -26,36 +28,37 @@ type startOptions struct {
 	persist bool
 }
 
+// persistUsage is what --persist does, to a start and to a run.
+const persistUsage = "go on with what was last written with this flag, and keep what is written"
+
 // Start starts a machine that stays.
 func (v *Verbs) Start() *cli.Command {
 	return &cli.Command{
-		Name: "start", Short: "Start a machine that stays, for exec",
-		Long: `The machine runs no command by itself. What is written in it lasts until it is stopped,
+		Name: "start", Args: "[CMD [ARGS...]]", Short: "Start a machine that stays, for exec",
+		Long: `Without CMD the machine runs no command by itself. CMD is its main process, as with run: what that
+writes is in the logs, and the machine ends with it. What is written in it lasts until it is stopped,
 with --persist until it is deleted.
 Its environment, user and working directory are those of every exec that says nothing else.`,
-		Examples: []string{v.Program + " start --mem 4G -v ./src:/src", v.Program + " start --name second"},
+		Examples: []string{v.Program + " start --mem 4G -v ./src:/src", v.Program + " start --name second", v.Program + " start ./server"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o startOptions
 			o.process.Register(f, false)
 			o.machine.Register(f)
 			o.name.Register(f)
-			f.BoolVar(&o.persist, "persist", false, "go on with what the last start with this flag has written, and keep it")
+			f.BoolVar(&o.persist, "persist", false, persistUsage)
 			source := v.Origin(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				s, rest, err := source(args)
-				if err == nil {
-					err = cli.NoArgs(rest)
-				}
+				s, command, err := source(args)
 				if err != nil {
 					return err
 				}
-				return v.startDaemon(ctx, o, s, stdio)
+				return v.startDaemon(ctx, o, s, command, stdio)
 			}
 		},
 	}
 }
 
-func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio cli.Stdio) error {
+func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, command []string, stdio cli.Stdio) error {
 	req, err := v.request(&o.machine, &o.process, &o.name, s, stdio)
 	if err != nil {
 		return err
@@ -64,12 +67,38 @@ func (v *Verbs) startDaemon(ctx context.Context, o startOptions, s Source, stdio
 	if err != nil {
 		return err
 	}
-	return Launch(ctx, r.id, func(dir *state.Machine) (launch.Request, Source, error) {
+	err = Launch(ctx, r.id, func(dir *state.Machine) (launch.Request, Source, error) {
 		if o.persist {
 			req.Keep = dir
 		}
 		return req, s, nil
 	}, stdio)
+	if err != nil || len(command) == 0 {
+		return err
+	}
+	return startMain(ctx, r, command)
+}
+
+// startMain starts the machine's main process, which needs no client from then
+// on.
+func startMain(ctx context.Context, r ref, command []string) error {
+	conn, cfg, err := daemon.Exec(ctx, r.states, r.id)
+	if err != nil {
+		return err
+	}
+	argv, err := plan.RunArgs(cfg.Process, command)
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	p := cfg.Process
+	ended, err := client.Run(ctx, conn, client.Command{
+		Exec: wire.Exec{Argv: argv, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User, Main: true},
+	})
+	if err != nil {
+		return client.Failure(err)
+	}
+	return client.Status(ended)
 }
 
 // Launch starts the machine id unless it runs, and tells about it on stderr.

@@ -87,6 +87,9 @@ func (r *statusReport) print(out io.Writer) error {
 	fmt.Fprintf(out, "Daemon running (pid: %d, uptime: %ds)\n", r.PID, r.UptimeSeconds)
 	fmt.Fprintf(out, "Isolation: %s (%s)\n", r.Isolation, ladder.Guarantee(r.Isolation))
 	fmt.Fprintf(out, "Resources: %d CPUs, %d MiB memory, %d MiB storage; %d commands running\n", r.CPUs, r.MemoryMiB, r.StorageMiB, r.Execs)
+	if r.Persist != "" {
+		fmt.Fprintf(out, "Kept: what it writes stays after a stop, in %s\n", r.Persist)
+	}
 	network := machine.Network(r.Network)
 	fmt.Fprintf(out, "Network: %s\n", &network)
 	for _, p := range r.Ports {
