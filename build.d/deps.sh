@@ -4,7 +4,7 @@
 
 DEPS_BUILD=(git:git gcc:gcc npm:npm)
 DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
-DEPS_BENCH=(make:make dpkg-source:dpkg-dev) # what crun is built with
+DEPS_BENCH=(make:make dpkg-source:dpkg-dev slirp4netns:slirp4netns) # crun is built with the first two
 DEPS_LAB=(
   qemu-system-x86_64:qemu-system-x86 # brings virtiofsd
   mkfs.erofs:erofs-utils busybox:busybox-static e2fsck:e2fsprogs
@@ -15,7 +15,7 @@ DEPS_TEST=(
   busybox:busybox-static e2fsck:e2fsprogs fsck.erofs:erofs-utils
   ssh-keygen:openssh-client strace:strace
   dnsmasq:dnsmasq-base ip:iproute2 newuidmap:uidmap setpriv:util-linux
-  nginx:nginx-light curl:curl dig:dnsutils iperf3:iperf3
+  nginx:nginx-light curl:curl dig:dnsutils
 )
 
 # need ENTRY...: installs the packages of missing commands, and asks for Go.
