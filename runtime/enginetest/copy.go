@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/runtime/files"
 )
 
@@ -24,7 +25,7 @@ func (m *vm) stream() io.ReadWriteCloser {
 
 // copying copies files in and out, by all the ways there are.
 func (s *suite) copying(t *testing.T) {
-	m := s.start(t, nil)
+	m := s.start(t, func(c *machine.Config) { c.StorageMiB = 256 })
 	host := s.tree(t)
 	odd := "not\xffutf8"
 	err := errors.Join(
