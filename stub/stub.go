@@ -12,8 +12,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/sidecar"
@@ -23,6 +26,7 @@ import (
 // name this process was called by. It returns only if that fails; the error is
 // one line for the user.
 func Run(args, env []string) error {
+	began := monotonic()
 	exe, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot tell which file this program is: %w", err)
@@ -45,7 +49,8 @@ func Run(args, env []string) error {
 	if err != nil {
 		return err
 	}
-	err = syscall.Exec(entry.Path, args, set(env, Variable, pack.path))
+	env = set(set(env, Variable, pack.path), Since, began)
+	err = syscall.Exec(entry.Path, args, env)
 	if errors.Is(err, syscall.EACCES) {
 		return fmt.Errorf("%s may not be executed, its file system is perhaps mounted noexec: set XDG_CACHE_HOME to a directory elsewhere", entry.Path)
 	}
@@ -98,6 +103,16 @@ func forced(args []string) bool {
 // Variable tells the runtime where the sidecar is, and the launcher if the
 // user sets it.
 const Variable = "SMOLMACHINE"
+
+// Since tells the runtime when the launcher began, in nanoseconds of the
+// monotonic clock, for its --trace.
+const Since = Variable + "_SINCE"
+
+func monotonic() string {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // every kernel has it
+	return strconv.FormatInt(t.Nano(), 10)
+}
 
 // set is env with name set to value.
 func set(env []string, name, value string) []string {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -18,11 +19,13 @@ import (
 type app struct {
 	name    string // as it was typed, without directories
 	sidecar string
+	// launched is when the launcher began; see machines.Verbs.
+	launched time.Duration
 }
 
 // verbs are the machines of this pack.
 func (a *app) verbs() *machines.Verbs {
-	return &machines.Verbs{Program: a.name, ID: a.machineID, Origin: a.origin}
+	return &machines.Verbs{Program: a.name, ID: a.machineID, Origin: a.origin, Launched: a.launched}
 }
 
 // machineID names the machine of this pack and an instance name. It reads

@@ -40,7 +40,8 @@ func front(ctx context.Context, argv []string, stdio cli.Stdio) error {
 		return errNoPack
 	}
 	_ = os.Unsetenv("SMOLMACHINE")
-	a := &app{name: filepath.Base(argv[0]), sidecar: path}
+	a := &app{name: filepath.Base(argv[0]), sidecar: path, launched: machines.Launched(os.Getenv("SMOLMACHINE_SINCE"))}
+	_ = os.Unsetenv("SMOLMACHINE_SINCE")
 	p := a.program()
 	args := argv[1:]
 	if len(args) > 0 && slices.Contains([]string{"help", "--help", "-h", "--version"}, args[0]) {

@@ -58,6 +58,18 @@ func Begin(ctx context.Context, name string) (end func()) {
 	return func() { r.add(laneCommand, Since(name, start)) }
 }
 
+// On says whether anybody records.
+func On(ctx context.Context) bool {
+	r, _ := ctx.Value(key{}).(*Recorder)
+	return r != nil
+}
+
+// Ended records a phase that began at start, which Now gave, and ends here.
+func Ended(ctx context.Context, name string, start time.Duration) {
+	r, _ := ctx.Value(key{}).(*Recorder)
+	r.add(laneCommand, Since(name, start))
+}
+
 // Supervisor adds what a machine's supervisor told about itself.
 func Supervisor(ctx context.Context, phases []wire.Phase) {
 	r, _ := ctx.Value(key{}).(*Recorder)

@@ -17,6 +17,7 @@ import (
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/terminal"
+	"github.com/smolvm/smolvm/runtime/trace"
 )
 
 // attachment is how a command is connected to our own streams.
@@ -87,8 +88,14 @@ func (a *attachment) run(ctx context.Context, req wire.Exec, stdio cli.Stdio, co
 	}
 	c := client.Command{Exec: req, Out: stdio.Out, Err: stdio.Err, Signals: signals.C}
 	c.Exec.TTY, c.Exec.Detach, c.Exec.TimeoutMillis = a.tty, a.detach, a.timeout.Milliseconds()
-	restore := a.input(&c, stdio, signals.Forward)
+	began, command := trace.Begin(ctx, "exec"), func() {}
+	restore := a.input(&c, stdio, func() {
+		began()
+		command = trace.Begin(ctx, "command")
+		signals.Forward()
+	})
 	ended, err := client.Run(ctx, conn, c)
+	command()
 	restore()
 	switch {
 	case err != nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/plan"
+	"github.com/smolvm/smolvm/runtime/trace"
 )
 
 type execOptions struct {
@@ -39,9 +40,9 @@ func (v *Verbs) Exec() *cli.Command {
 			f.BoolVarP(&o.attach.detach, "detach", "d", false, "leave the command running, without streams")
 			o.process.Register(f, false)
 			o.name.Register(f)
-			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
+			return v.traced(f, "exec", func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				return v.execIn(ctx, o, args, stdio)
-			}
+			})
 		},
 	}
 }
@@ -69,7 +70,9 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 	if err != nil {
 		return err
 	}
+	connected := trace.Begin(ctx, "connect")
 	conn, cfg, err := daemon.Exec(ctx, r.states, r.id)
+	connected()
 	if errors.Is(err, daemon.ErrStopped) && r.name == "" && v.Begin != nil {
 		if err = v.Begin(ctx, stdio); err == nil {
 			conn, cfg, err = daemon.Exec(ctx, r.states, r.id)

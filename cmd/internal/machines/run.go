@@ -16,6 +16,7 @@ import (
 	"github.com/smolvm/smolvm/runtime/launch"
 	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/supervisor"
+	"github.com/smolvm/smolvm/runtime/trace"
 )
 
 type runOptions struct {
@@ -55,13 +56,13 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 				f.BoolVar(&o.persist, "persist", false, persistUsage)
 			}
 			source := v.Origin(f)
-			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
+			return v.traced(f, "run", func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				s, args, err := source(args)
 				if err != nil {
 					return err
 				}
 				return v.runEphemeral(ctx, o, s, args, stdio)
-			}
+			})
 		},
 	}
 }
@@ -98,7 +99,9 @@ func (v *Verbs) runEphemeral(ctx context.Context, o runOptions, s Source, args [
 func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, args []string, stdio cli.Stdio) (again bool, err error) {
 	preparing, stop := interruptible(ctx)
 	defer stop()
+	prepared := trace.Begin(ctx, "prepare")
 	m, err := prepare(preparing, s, req, stdio)
+	prepared()
 	if err != nil {
 		return false, err
 	}
@@ -112,7 +115,10 @@ func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, ar
 	var keeper *supervisor.Process
 	err = o.attach.run(ctx, command, stdio, func(ctx context.Context) (io.ReadWriteCloser, error) {
 		stop() // from here on attach has the signals
-		if keeper, err = m.Ephemeral(o.attach.notices(stdio)); err != nil {
+		spawned := trace.Begin(ctx, "spawn")
+		keeper, err = m.Ephemeral(o.attach.notices(stdio))
+		spawned()
+		if err != nil {
 			return nil, err
 		}
 		go Rungs().Sweep() // after others, while ours boots
@@ -127,7 +133,13 @@ func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, ar
 		var unusable *runtime.UnusableError
 		again = errors.As(reason, &unusable) && m.Disqualify(unusable)
 	}
+	if trace.On(ctx) && err == nil {
+		if status, readyErr := keeper.Ready(ctx); readyErr == nil {
+			trace.Supervisor(ctx, status.Phases)
+		}
+	}
 	// Nothing of the machine is left when we are gone.
+	defer trace.Begin(ctx, "end")()
 	_ = keeper.Wait()
 	return again, err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/smolvm/smolvm/runtime/plan"
 	"github.com/smolvm/smolvm/runtime/state"
 	"github.com/smolvm/smolvm/runtime/supervisor"
+	"github.com/smolvm/smolvm/runtime/trace"
 )
 
 type startOptions struct {
@@ -47,13 +48,13 @@ Its environment, user and working directory are those of every exec that says no
 			o.name.Register(f)
 			f.BoolVar(&o.persist, "persist", false, persistUsage)
 			source := v.Origin(f)
-			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
+			return v.traced(f, "start", func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				s, command, err := source(args)
 				if err != nil {
 					return err
 				}
 				return v.startDaemon(ctx, o, s, command, stdio)
-			}
+			})
 		},
 	}
 }
@@ -135,6 +136,9 @@ func Launch(ctx context.Context, id string, request func(*state.Machine) (launch
 	}
 	if err != nil {
 		return err
+	}
+	if !already {
+		trace.Supervisor(ctx, status.Phases)
 	}
 	tellStarted(status, already, stdio)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -47,6 +48,9 @@ type Verbs struct {
 	// Begin, which may be nil, starts the machine that needs no name, where an
 	// exec finds that it does not run.
 	Begin func(ctx context.Context, stdio cli.Stdio) error
+	// Launched is when the launcher began that started this program, on
+	// trace.Now's clock; 0 if there was none. It is not required.
+	Launched time.Duration
 	// Origin says what new machines are made of.
 	Origin Origin
 }
