@@ -54,6 +54,7 @@ type Process struct {
 	link    *os.File
 	reports chan report // closed at the link's end
 	log     *os.File
+	status  *wire.Status // what Ready was told
 }
 
 // Spawn starts a supervisor and tells it what to do. The caller must call Wait
@@ -174,8 +175,12 @@ func (p *Process) start(opts Options, files []*os.File) error {
 	return nil
 }
 
-// Ready waits until the machine runs. Cancelling ctx kills it.
+// Ready waits until the machine runs. Cancelling ctx kills it. It may be
+// called again, but not concurrently.
 func (p *Process) Ready(ctx context.Context) (*wire.Status, error) {
+	if p.status != nil {
+		return p.status, nil
+	}
 	defer context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })()
 	r, ok := <-p.reports
 	if !ok {
@@ -187,6 +192,7 @@ func (p *Process) Ready(ctx context.Context) (*wire.Status, error) {
 	if r.Error != "" {
 		return nil, r.err()
 	}
+	p.status = r.Status
 	return r.Status, nil
 }
 

@@ -132,8 +132,8 @@ func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, ar
 		err = fmt.Errorf("the machine ended before the command: %w", reason)
 		var unusable *runtime.UnusableError
 		again = errors.As(reason, &unusable) && m.Disqualify(unusable)
-	}
-	if trace.On(ctx) && err == nil {
+	} else if trace.On(ctx) {
+		// The report came before the command's first word.
 		if status, readyErr := keeper.Ready(ctx); readyErr == nil {
 			trace.Supervisor(ctx, status.Phases)
 		}
