@@ -140,8 +140,15 @@ cmd_faults() { # kill and fail our commands at points of chance, print what was 
   mv build/FAULTS.md test/FAULTS.md
 }
 
+cmd_soak() { # use ten machines at random for a time, and print whether what they take grows: ./build.sh soak [1h]
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
+  cmd_build
+  make_images
+  SMOLVM_SOAK=${1:-1h} SMOLVM_SOAK_TABLE=$TOP/build/soak.md cli_tests -timeout 120m -v -run '^TestSoak$'
+}
+
 cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md
-  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}" "${DEPS_BENCH[@]}"
+  need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_BENCH[@]}" "${DEPS_LAB[@]}"
   cmd_build
   make_images
   make_bench_images

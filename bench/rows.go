@@ -15,6 +15,8 @@ type row struct {
 
 var rows = []row{
 	{"run", (*bench).warmRun},
+	{"phases", (*bench).phases},
+	{"beside", (*bench).beside},
 	{"exec", (*bench).exec},
 	{"first", (*bench).firstRun},
 	{"size", (*bench).imageSize},

@@ -4,7 +4,10 @@
 
 DEPS_BUILD=(git:git gcc:gcc npm:npm)
 DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
-DEPS_BENCH=(make:make dpkg-source:dpkg-dev slirp4netns:slirp4netns) # crun is built with the first two
+DEPS_BENCH=(
+  make:make dpkg-source:dpkg-dev # what crun is built with
+  bwrap:bubblewrap runsc:runsc slirp4netns:slirp4netns # what machines are compared with
+)
 DEPS_LAB=(
   qemu-system-x86_64:qemu-system-x86 # brings virtiofsd
   mkfs.erofs:erofs-utils busybox:busybox-static e2fsck:e2fsprogs

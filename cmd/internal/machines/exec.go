@@ -40,7 +40,7 @@ func (v *Verbs) Exec() *cli.Command {
 			f.BoolVarP(&o.attach.detach, "detach", "d", false, "leave the command running, without streams")
 			o.process.Register(f, false)
 			o.name.Register(f)
-			return v.traced(f, "exec", func(ctx context.Context, args []string, stdio cli.Stdio) error {
+			return v.traced(f, func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				return v.execIn(ctx, o, args, stdio)
 			})
 		},

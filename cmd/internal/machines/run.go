@@ -56,7 +56,7 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 				f.BoolVar(&o.persist, "persist", false, persistUsage)
 			}
 			source := v.Origin(f)
-			return v.traced(f, "run", func(ctx context.Context, args []string, stdio cli.Stdio) error {
+			return v.traced(f, func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				s, args, err := source(args)
 				if err != nil {
 					return err

@@ -48,7 +48,7 @@ Its environment, user and working directory are those of every exec that says no
 			o.name.Register(f)
 			f.BoolVar(&o.persist, "persist", false, persistUsage)
 			source := v.Origin(f)
-			return v.traced(f, "start", func(ctx context.Context, args []string, stdio cli.Stdio) error {
+			return v.traced(f, func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				s, command, err := source(args)
 				if err != nil {
 					return err

@@ -13,7 +13,7 @@ import (
 
 // traced gives a verb the flag --trace. The trace is written however the verb
 // ends, and failing to is no reason to change how that was.
-func (v *Verbs) traced(f *pflag.FlagSet, verb string, run cli.RunFunc) cli.RunFunc {
+func (v *Verbs) traced(f *pflag.FlagSet, run cli.RunFunc) cli.RunFunc {
 	path := f.String("trace", "", "write to `FILE` where the time went, for chrome://tracing or ui.perfetto.dev")
 	return func(ctx context.Context, args []string, stdio cli.Stdio) error {
 		if *path == "" {
@@ -24,7 +24,7 @@ func (v *Verbs) traced(f *pflag.FlagSet, verb string, run cli.RunFunc) cli.RunFu
 		if v.Launched > 0 {
 			trace.Ended(ctx, "launcher", v.Launched)
 		}
-		whole := trace.Begin(ctx, verb)
+		whole := trace.Begin(ctx, "total")
 		err := run(ctx, args, stdio)
 		whole()
 		if writeErr := r.Write(*path); writeErr != nil {

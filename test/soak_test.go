@@ -1,0 +1,135 @@
+package test
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// soakTime is how long machines are used; `./build.sh soak` asks for an hour.
+func soakTime(t *testing.T) time.Duration {
+	text := os.Getenv("SMOLVM_SOAK")
+	if text == "" {
+		return 10 * time.Second
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// usage is what ten idle machines of a world take.
+type usage struct{ memory, descriptors, disk int64 }
+
+// Ten machines of one pack in random use: afterwards, idle again, they take no
+// more memory, file descriptors and disk than before. Two of them are never
+// stopped, so that what a supervisor loses adds up.
+func TestSoak(t *testing.T) {
+	w := newFaultWorld(t, "")
+	const machines, steady, users = 10, 2, 3
+	name := func(i int) string { return "--name=m" + strconv.Itoa(i) }
+	idle := func() usage {
+		parallel(machines, func(i int) { w.ok(t, "busybox", "start", name(i)) })
+		for i := range machines {
+			w.ok(t, "busybox", "exec", name(i), "true")
+		}
+		return measure(t, w.dir)
+	}
+	use(t, w, name, machines, steady) // once everything, before it is measured
+	before, began := idle(), time.Now()
+	var actions atomic.Int64
+	var wg sync.WaitGroup
+	for range users {
+		wg.Go(func() {
+			for time.Since(began) < soakTime(t) && !t.Failed() {
+				use(t, w, name, machines, steady)
+				actions.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	lasted := time.Since(began).Round(time.Second)
+	after := idle()
+	parallel(machines, func(i int) { w.ok(t, "busybox", "stop", name(i)) })
+	table := fmt.Sprintf("| ten idle machines | before | after %v and %d actions |\n|---|---|---|\n| memory (PSS) | %.1f MB | %.1f MB |\n| file descriptors | %d | %d |\n| disk | %.1f MB | %.1f MB |\n",
+		lasted, actions.Load(), mega(before.memory), mega(after.memory), before.descriptors, after.descriptors, mega(before.disk), mega(after.disk))
+	t.Log("\n" + table)
+	if path := os.Getenv("SMOLVM_SOAK_TABLE"); path != "" {
+		if err := os.WriteFile(path, []byte(table), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A Go heap breathes; descriptors of an idle machine do not.
+	if after.memory > before.memory*5/4 || after.descriptors > before.descriptors+machines || after.disk > before.disk+16<<20 {
+		t.Errorf("it grows: %+v, then %+v", before, after)
+	}
+}
+
+// use is one action of somebody.
+func use(t *testing.T, w *faultWorld, name func(int) string, machines, steady int) {
+	i := rand.IntN(machines)
+	switch rand.IntN(6) {
+	case 0:
+		if i >= steady {
+			w.run(t, "", "busybox", "stop", name(i)) // while others use it, as it may be
+		}
+	case 1:
+		w.run(t, "", "busybox", "start", name(i))
+	case 2:
+		if r := w.run(t, strings.Repeat("x", 1<<20), "busybox", "exec", name(rand.IntN(steady)), "cat"); r.status == 0 && len(r.stdout) != 1<<20 {
+			t.Errorf("exec cat: %d bytes", len(r.stdout))
+		}
+	case 3:
+		if out := w.ok(t, "busybox", "sh", "-c", "dd if=/dev/zero of=/file bs=1M count=8 2>/dev/null; echo word"); out != "word\n" {
+			t.Errorf("run: %q", out)
+		}
+	default:
+		if r := w.run(t, "", "busybox", "exec", name(i), "echo", "word"); r.status == 0 && r.stdout != "word\n" {
+			t.Errorf("exec: %+v", r)
+		}
+	}
+}
+
+func mega(n int64) float64 { return float64(n) / 1e6 }
+
+var pssLine = regexp.MustCompile(`(?m)^Pss:\s+(\d+) kB`)
+
+// measure adds up what a world's processes and files take.
+func measure(t *testing.T, dir string) (u usage) {
+	t.Helper()
+	for _, pid := range processPIDs(dir) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if m := pssLine.FindSubmatch(text); m != nil {
+			kib, _ := strconv.ParseInt(string(m[1]), 10, 64)
+			u.memory += kib << 10
+		}
+		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		u.descriptors += int64(len(fds))
+	}
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // it was a machine's, and is gone
+		}
+		if fi, err := d.Info(); err == nil {
+			if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+				u.disk += st.Blocks * 512
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
