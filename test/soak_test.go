@@ -70,8 +70,9 @@ func TestSoak(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// A Go heap breathes; descriptors of an idle machine do not.
-	if after.memory > before.memory*5/4 || after.descriptors > before.descriptors+machines || after.disk > before.disk+16<<20 {
+	// A Go heap breathes, and a sentry keeps the processes that it needed for the
+	// most commands at once; each of them shows the sentry's descriptors again.
+	if after.memory > before.memory*5/4 || after.descriptors > before.descriptors*11/10 || after.disk > before.disk+16<<20 {
 		t.Errorf("it grows: %+v, then %+v", before, after)
 	}
 }
