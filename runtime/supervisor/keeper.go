@@ -124,10 +124,6 @@ func (k *keeper) tellAgent() error {
 	cfg := k.order.Config
 	b.Hostname = cfg.Hostname
 	b.UnixNano = time.Now().UnixNano()
-	b.Hosts = append(b.Hosts,
-		wire.Host{Address: "127.0.0.1", Names: []string{"localhost"}},
-		wire.Host{Address: "::1", Names: []string{"localhost", "ip6-localhost", "ip6-loopback"}},
-		wire.Host{Address: "127.0.1.1", Names: []string{cfg.Hostname}})
 	if cfg.Network.Enabled {
 		b.Nameservers = []string{network.Gateway.String()}
 		b.Hosts = append(b.Hosts, wire.Host{Address: network.Gateway.String(), Names: []string{"gateway.smolvm.internal"}})
