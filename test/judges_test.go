@@ -37,7 +37,7 @@ func TestJudges(t *testing.T) {
 		{"dig, an answer too long for UDP", "judge dig +noedns +short TXT long.allowed.test | wc -c", "2030", []string{"--net"}},
 		{"dig, refused", "judge dig other.test | grep -o 'status: [A-Z]*'; judge dig +tcp other.test | grep -o 'status: [A-Z]*'", "status: REFUSED\nstatus: REFUSED", []string{"--allow-host", "allowed.test"}},
 		{"dig, another server", "judge dig +time=1 +tries=1 +tcp @203.0.113.10 allowed.test >/dev/null || echo no", "no", []string{"--allow-host", "other.test"}},
-		{"getent, the resolver of glibc", "getent ahostsv4 allowed.test | cut -d' ' -f1 | sort -u; getent hosts localhost | cut -d' ' -f1 | sort -u", "203.0.113.10\n::1", []string{"--net"}},
+		{"getent, the resolver of glibc", "getent ahostsv4 allowed.test | cut -d' ' -f1 | sort -u; getent hosts localhost | cut -d' ' -f1", "203.0.113.10\n::1", []string{"--net"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := in(c.script, c.flags...)

@@ -5,8 +5,10 @@ package dial
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/smolvm/smolvm/formats/wire"
@@ -19,7 +21,7 @@ import (
 // been broken off.
 func Serve(stream net.Conn, frames *wire.Reader, d *wire.Dial) (finished bool, refusal *wire.Error) {
 	if d.Network == wire.UDP {
-		serveUDP(stream, frames, targets(d))
+		serveUDP(stream, frames, slices.Collect(targets(d)))
 		return false, nil
 	}
 	conn, err := connect(targets(d))
@@ -33,10 +35,10 @@ func Serve(stream net.Conn, frames *wire.Reader, d *wire.Dial) (finished bool, r
 	return carry.Agent.TCP(conn, stream, frames) == nil, nil
 }
 
-func connect(targets []string) (*net.TCPConn, error) {
+func connect(targets iter.Seq[string]) (*net.TCPConn, error) {
 	var first error // the one that people mean
 	var d net.Dialer
-	for _, target := range targets {
+	for target := range targets {
 		conn, err := d.DialContext(context.Background(), "tcp", target)
 		if err == nil {
 			return conn.(*net.TCPConn), nil
@@ -48,18 +50,25 @@ func connect(targets []string) (*net.TCPConn, error) {
 	return nil, first
 }
 
-// targets are the addresses to try, in this order.
-func targets(d *wire.Dial) []string {
+// targets are the addresses to try, in this order. The machine's own addresses
+// are asked for only when nothing listens on the loopback: the question costs
+// more than the connection.
+func targets(d *wire.Dial) iter.Seq[string] {
 	port := strconv.Itoa(int(d.Port))
-	if d.Address != "" {
-		return []string{net.JoinHostPort(d.Address, port)}
-	}
-	out := []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}
-	addrs, _ := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().IsGlobalUnicast() {
-			out = append(out, net.JoinHostPort(p.Addr().String(), port))
+	return func(yield func(string) bool) {
+		if d.Address != "" {
+			yield(net.JoinHostPort(d.Address, port))
+			return
+		}
+		if !yield(net.JoinHostPort("127.0.0.1", port)) || !yield(net.JoinHostPort("::1", port)) {
+			return
+		}
+		addrs, _ := net.InterfaceAddrs()
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err == nil && p.Addr().IsGlobalUnicast() && !yield(net.JoinHostPort(p.Addr().String(), port)) {
+				return
+			}
 		}
 	}
-	return out
 }
