@@ -47,9 +47,8 @@ type link struct {
 	framing
 }
 
-// open opens the link and returns it as the stack sees it. It calls ended once
-// the other end is closed.
-func open(l Link, ended func()) (stack.LinkEndpoint, error) {
+// open opens the link, on which nothing moves before run.
+func open(l Link) (*link, error) {
 	conn, kind, err := dup(l.FD)
 	if err != nil {
 		return nil, err
@@ -69,15 +68,23 @@ func open(l Link, ended func()) (stack.LinkEndpoint, error) {
 		conn.Close()
 		return nil, err
 	}
-	ep := ethernet.New(s.frames)
-	go func() {
-		s.receive()
-		s.frames.Close()
-		conn.Close()
-		ended()
-	}()
-	go s.send()
-	return ep, nil
+	return s, nil
+}
+
+// endpoint is the link as the stack sees it.
+func (l *link) endpoint() stack.LinkEndpoint { return ethernet.New(l.frames) }
+
+// run carries frames until the other end is closed, and closes this one. The
+// stack must be complete by then: it answers the first frame.
+func (l *link) run() {
+	go l.send()
+	l.receive()
+	l.close()
+}
+
+func (l *link) close() {
+	l.frames.Close()
+	l.conn.Close()
 }
 
 // dup makes a connection of a socket that stays its owner's, and tells its type.

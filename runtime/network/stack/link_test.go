@@ -52,7 +52,7 @@ func stackOn(t *testing.T, kind int) (theirs *os.File, ended chan error) {
 // guest is a machine's stack on the other end.
 func guest(t *testing.T, end *os.File) *stack.Stack {
 	t.Helper()
-	ep, err := open(Link{FD: int(end.Fd()), MTU: 65520, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}}, func() {})
+	link, err := open(Link{FD: int(end.Fd()), MTU: 65520, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,9 +61,10 @@ func guest(t *testing.T, end *os.File) *stack.Stack {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 	})
 	own := Link{Gateway: netip.MustParseAddr("192.0.2.2"), Subnet: netip.MustParsePrefix("192.0.2.0/24")}
-	if err := configure(s, ep, own); err != nil {
+	if err := configure(s, link.endpoint(), own); err != nil {
 		t.Fatal(err)
 	}
+	go link.run()
 	return s
 }
 

@@ -54,8 +54,7 @@ const (
 
 // Run runs the stack until the other end of the link is closed.
 func Run(l Link, h Handler) error {
-	closed := make(chan struct{})
-	ep, err := open(l, func() { close(closed) })
+	link, err := open(l)
 	if err != nil {
 		return fmt.Errorf("open the machine's network link: %w", err)
 	}
@@ -63,12 +62,13 @@ func Run(l Link, h Handler) error {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
-	if err := configure(s, ep, l); err != nil {
-		return err
-	}
 	forwardTCP(s, h)
 	forwardUDP(s, h)
-	<-closed
+	if err := configure(s, link.endpoint(), l); err != nil {
+		link.close()
+		return err
+	}
+	link.run()
 	return nil
 }
 
