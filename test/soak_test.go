@@ -46,19 +46,27 @@ func TestSoak(t *testing.T) {
 		}
 		return measure(t, w.dir)
 	}
-	use(t, w, name, machines, steady) // once everything, before it is measured
-	before, began := idle(), time.Now()
 	var actions atomic.Int64
-	var wg sync.WaitGroup
-	for range users {
-		wg.Go(func() {
-			for time.Since(began) < soakTime(t) && !t.Failed() {
-				use(t, w, name, machines, steady)
-				actions.Add(1)
-			}
-		})
+	busy := func(limit time.Duration) {
+		actions.Store(0)
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range users {
+			wg.Go(func() {
+				for time.Since(began) < limit && !t.Failed() {
+					use(t, w, name, machines, steady)
+					actions.Add(1)
+				}
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
+	idle()
+	// A heap has its size, and a sentry its processes, once it was busy.
+	const warmUp = 20 * time.Second
+	busy(warmUp)
+	before, began := idle(), time.Now()
+	busy(soakTime(t))
 	lasted := time.Since(began).Round(time.Second)
 	after := idle()
 	parallel(machines, func(i int) { w.ok(t, "busybox", "stop", name(i)) })

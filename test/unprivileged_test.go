@@ -33,6 +33,7 @@ func TestUnprivileged(t *testing.T) {
 	// The work tree may lie where that user cannot look (in root's home).
 	tree := filepath.Join(root, "tree")
 	copyTree(t, "script", tree+"/test/")
+	copyTree(t, "../README.md", tree+"/")
 	copyTree(t, dist+"/smolvm", tree+"/dist/")
 	copyTree(t, dist+"/parts.smolmachine", tree+"/dist/")
 	for _, name := range append(testImages, "busybox.tar") {

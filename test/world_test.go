@@ -75,6 +75,7 @@ func worldEnv(t testing.TB, dir string) []string {
 		"HOME=" + dir + "/home",
 		"TMPDIR=" + dir + "/tmp",
 		"XDG_STATE_HOME=" + dir + "/state",
+		"XDG_RUNTIME_DIR=" + dir + "/run", // skopeo reads its logins there
 		"XDG_CACHE_HOME=" + root + "/cache",
 		"PACKS=" + packs(t),
 		"IMAGES=" + images,

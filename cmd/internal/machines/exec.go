@@ -53,7 +53,7 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 		// Not taken for the machine: that a machine exists must not change what a
 		// command line means.
 		if _, err := v.ID(args[0]); err == nil {
-			return exit.Usagef("%s is a machine, not a command; write: %s exec %[1]s -- %s", args[0], v.Program, args[1])
+			return exit.Usagef("%[1]s is a machine, not a command; write: %[2]s exec %[1]s -- %[3]s", args[0], v.Program, args[1])
 		}
 	}
 	if len(args) == 0 {
