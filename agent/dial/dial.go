@@ -37,7 +37,9 @@ func Serve(stream net.Conn, frames *wire.Reader, d *wire.Dial) (finished bool, r
 
 func connect(targets iter.Seq[string]) (*net.TCPConn, error) {
 	var first error // the one that people mean
-	var d net.Dialer
+	// The other end is in the same machine: no probe tells more of it, and
+	// setting one up is a good part of a connection's cost.
+	d := net.Dialer{KeepAlive: -1}
 	for target := range targets {
 		conn, err := d.DialContext(context.Background(), "tcp", target)
 		if err == nil {

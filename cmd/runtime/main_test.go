@@ -61,7 +61,7 @@ func TestCommands(t *testing.T) {
 			if exit.Status(err) != exit.Usage {
 				t.Errorf("unknown flag: %v", err)
 			}
-			if slices.Contains([]string{"run", "exec", "cp"}, cmd.Name) {
+			if slices.Contains([]string{"run", "start", "exec", "cp"}, cmd.Name) {
 				return
 			}
 			if err := cmd.Execute(t.Context(), "my-app "+cmd.Name, []string{"argument"}, stdio); exit.Status(err) != exit.Usage {
