@@ -97,7 +97,7 @@ func renameCommand() *cli.Command {
 
 // hintRunning says what to do about a machine that runs.
 func hintRunning(err error, name string) error {
-	if errors.Is(err, named.ErrRunning) {
+	if errors.Is(err, state.ErrAlive) {
 		return fmt.Errorf("%w; stop it first: %s stop %s", err, microvmProgram, name)
 	}
 	return err
@@ -132,7 +132,7 @@ func deleteCommand() *cli.Command {
 func deleteMachine(ctx context.Context, states *state.Dir, name string, force bool) error {
 	for {
 		err := named.Delete(states, name)
-		if !force || !errors.Is(err, named.ErrRunning) {
+		if !force || !errors.Is(err, state.ErrAlive) {
 			return hintRunning(err, name)
 		}
 		if _, err := daemon.Stop(ctx, states, named.ID(name), 0); err != nil {

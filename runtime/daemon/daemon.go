@@ -34,12 +34,12 @@ type Launcher func(dir *state.Machine, alive *os.File, listener *net.UnixListene
 // starts one launches, and all return the status of the same machine; already
 // says that it was another.
 func Start(ctx context.Context, states *state.Dir, id string, launch Launcher) (status *wire.Status, already bool, err error) {
-	dir, turn, err := takeTurn(states, id)
+	turn, err := states.CreateTurn(id)
 	if err != nil {
 		return nil, false, err
 	}
-	defer dir.Close()
 	defer turn.Close()
+	dir := turn.Machine
 	alive, err := dir.LockAlive()
 	if errors.Is(err, state.ErrAlive) {
 		if conn, err := dir.Dial(ctx); err == nil {
@@ -57,26 +57,6 @@ func Start(ctx context.Context, states *state.Dir, id string, launch Launcher) (
 	defer alive.Close()
 	status, err = startIn(ctx, dir, alive, launch)
 	return status, false, err
-}
-
-// takeTurn opens the machine's directory and waits for the right to start it.
-// What was removed or renamed meanwhile is made anew.
-func takeTurn(states *state.Dir, id string) (*state.Machine, *os.File, error) {
-	for {
-		dir, err := states.Create(id)
-		if err != nil {
-			return nil, nil, err
-		}
-		turn, err := dir.LockStart()
-		if err == nil && dir.Current(states) {
-			return dir, turn, nil
-		}
-		dir.Close()
-		if err != nil {
-			return nil, nil, err
-		}
-		turn.Close()
-	}
 }
 
 // startIn starts a machine in a directory that is ours alone.
@@ -127,7 +107,10 @@ func Connect(ctx context.Context, states *state.Dir, id string) (*net.UnixConn, 
 	}
 	// Between taking the lock and listening, or between its last client and
 	// its end. Whoever starts or stops it has the turn; after that it is clear.
-	turn, err := dir.LockStart()
+	turn, err := states.Turn(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, ErrStopped
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -172,19 +155,15 @@ const patience = 5 * time.Second
 // Stop ends the machine and waits until nothing of it is left. Its processes
 // have grace to end by themselves. stopped is false if there was none.
 func Stop(ctx context.Context, states *state.Dir, id string, grace time.Duration) (stopped bool, err error) {
-	dir, err := states.Machine(id)
+	turn, err := states.Turn(id)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer dir.Close()
-	turn, err := dir.LockStart()
-	if err != nil {
-		return false, err
-	}
 	defer turn.Close()
+	dir := turn.Machine
 	alive, err := dir.LockAlive()
 	if err == nil {
 		defer alive.Close()

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/smolvm/smolvm/runtime/state"
@@ -36,42 +37,21 @@ func Wait(ctx context.Context, states *state.Dir, id string) (ended string, err 
 	}
 }
 
-// ErrRunning says that a machine runs which must not.
-var ErrRunning = errors.New("the machine is running; stop it first")
-
 // Delete removes all that is kept of a machine that does not run, which may be
 // nothing: then existed is false.
 func Delete(states *state.Dir, id string) (existed bool, err error) {
 	states.SweepRemoved()
-	dir, err := states.Machine(id)
+	turn, err := states.Turn(id)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer dir.Close()
-	turn, err := dir.LockStart()
-	if err != nil {
-		return false, err
-	}
 	defer turn.Close()
-	if !dir.Current(states) {
-		return false, nil
-	}
-	alive, err := dir.LockAlive()
+	err = turn.Stopped(func() error { return states.Remove(turn.Machine) })
 	if errors.Is(err, state.ErrAlive) {
-		return true, ErrRunning
+		err = fmt.Errorf("%w; stop it first", err)
 	}
-	if err != nil {
-		return true, err
-	}
-	defer alive.Close()
-	// A run without a daemon may be using it.
-	layer, err := dir.OpenLayer()
-	if err != nil {
-		return true, err
-	}
-	defer layer.Close()
-	return true, states.Remove(dir)
+	return true, err
 }

@@ -8,53 +8,46 @@ import (
 	"github.com/smolvm/smolvm/runtime/state"
 )
 
-// locked calls do with the machine's directory while nobody else starts, stops
-// or changes the machine.
-func locked(states *state.Dir, name string, do func(*state.Machine, *Definition) error) error {
-	dir, _, err := open(states, name)
-	if err != nil {
+// locked calls do while nobody else starts, stops or changes the machine.
+func locked(states *state.Dir, name string, do func(*state.Turn, *Definition) error) error {
+	if err := CheckName(name); err != nil {
 		return err
 	}
-	defer dir.Close()
-	turn, err := dir.LockStart()
+	turn, err := states.Turn(ID(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", name, ErrUnknown)
+	}
 	if err != nil {
 		return err
 	}
 	defer turn.Close()
-	if !dir.Current(states) {
-		return fmt.Errorf("%s: %w", name, ErrUnknown)
-	}
-	d, err := read(dir, name)
+	d, err := read(turn.Machine, name)
 	if err != nil {
 		return err
 	}
-	return do(dir, d)
+	return do(turn, d)
 }
 
 // Update changes a definition; a machine that runs does not notice before its
 // next start.
 func Update(states *state.Dir, name string, change func(*Definition) error) error {
-	return locked(states, name, func(dir *state.Machine, d *Definition) error {
+	return locked(states, name, func(turn *state.Turn, d *Definition) error {
 		if err := change(d); err != nil {
 			return err
 		}
 		d.SchemaVersion = SchemaVersion
-		return dir.WriteDefinition(d)
+		return turn.WriteDefinition(d)
 	})
 }
 
-// stopped calls do while the machine cannot run; ErrRunning if it does.
+// stopped calls do while the machine cannot run; state.ErrAlive if it does.
 func stopped(states *state.Dir, name string, do func(*state.Machine) error) error {
-	return locked(states, name, func(dir *state.Machine, _ *Definition) error {
-		alive, err := dir.LockAlive()
+	return locked(states, name, func(turn *state.Turn, _ *Definition) error {
+		err := turn.Stopped(func() error { return do(turn.Machine) })
 		if errors.Is(err, state.ErrAlive) {
-			return fmt.Errorf("%s: %w", name, ErrRunning)
+			err = fmt.Errorf("%s: %w", name, err)
 		}
-		if err != nil {
-			return err
-		}
-		defer alive.Close()
-		return do(dir)
+		return err
 	})
 }
 

@@ -46,7 +46,6 @@ type Definition struct {
 var (
 	ErrUnknown = errors.New("there is no such machine; smolvm microvm ls -a lists them")
 	ErrExists  = errors.New("there is a machine of this name already")
-	ErrRunning = errors.New("the machine is running")
 )
 
 // prefix keeps names apart from the ids of packs' machines, which begin with a
@@ -73,27 +72,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// open opens the directory of a machine that exists. A failed creation may
-// have left one without a definition.
-func open(states *state.Dir, name string) (*state.Machine, *Definition, error) {
-	if err := CheckName(name); err != nil {
-		return nil, nil, err
-	}
-	dir, err := states.Machine(ID(name))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil, fmt.Errorf("%s: %w", name, ErrUnknown)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	d, err := read(dir, name)
-	if err != nil {
-		dir.Close()
-		return nil, nil, err
-	}
-	return dir, d, nil
-}
-
+// read takes a directory without a definition, which a failed creation may have
+// left, for no machine.
 func read(dir *state.Machine, name string) (*Definition, error) {
 	var d Definition
 	err := dir.ReadDefinition(&d)
@@ -111,11 +91,18 @@ func read(dir *state.Machine, name string) (*Definition, error) {
 
 // Read returns the definition of a machine; ErrUnknown if there is none.
 func Read(states *state.Dir, name string) (*Definition, error) {
-	dir, d, err := open(states, name)
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	dir, err := states.Machine(ID(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", name, ErrUnknown)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return d, dir.Close()
+	defer dir.Close()
+	return read(dir, name)
 }
 
 // In returns the definition of the machine whose directory is open.
@@ -157,38 +144,17 @@ func Create(states *state.Dir, d *Definition) error {
 	if err := CheckName(d.Name); err != nil {
 		return err
 	}
-	for {
-		again, err := create(states, d)
-		if !again {
-			return err
-		}
-	}
-}
-
-// create is one try; again says that the directory was removed meanwhile.
-func create(states *state.Dir, d *Definition) (again bool, err error) {
-	dir, err := states.Create(ID(d.Name))
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
+	turn, err := states.CreateTurn(ID(d.Name))
 	if err != nil {
-		return false, err
-	}
-	defer dir.Close()
-	turn, err := dir.LockStart()
-	if err != nil {
-		return false, err
+		return err
 	}
 	defer turn.Close()
-	if !dir.Current(states) {
-		return true, nil
-	}
-	if _, err := read(dir, d.Name); !errors.Is(err, ErrUnknown) {
+	if _, err := read(turn.Machine, d.Name); !errors.Is(err, ErrUnknown) {
 		if err == nil {
 			err = fmt.Errorf("%s: %w", d.Name, ErrExists)
 		}
-		return false, err
+		return err
 	}
 	d.SchemaVersion, d.Created = SchemaVersion, time.Now().UTC()
-	return false, dir.WriteDefinition(d)
+	return turn.WriteDefinition(d)
 }

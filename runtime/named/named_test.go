@@ -101,10 +101,10 @@ func TestRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Delete(states, "web"); !errors.Is(err, ErrRunning) {
+	if err := Delete(states, "web"); !errors.Is(err, state.ErrAlive) {
 		t.Errorf("removed: %v", err)
 	}
-	if err := Rename(states, "web", "x"); !errors.Is(err, ErrRunning) {
+	if err := Rename(states, "web", "x"); !errors.Is(err, state.ErrAlive) {
 		t.Errorf("renamed: %v", err)
 	}
 	alive.Close()
@@ -187,7 +187,7 @@ func TestParallel(t *testing.T) {
 			wg.Go(func() {
 				if err := Delete(states, "x"); err == nil {
 					removed.Store(i, true)
-				} else if !errors.Is(err, ErrUnknown) && !errors.Is(err, ErrRunning) {
+				} else if !errors.Is(err, ErrUnknown) && !errors.Is(err, state.ErrAlive) {
 					t.Error(err)
 				}
 			})

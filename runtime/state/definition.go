@@ -34,7 +34,7 @@ func (m *Machine) ReadDefinition(v any) error {
 }
 
 // WriteDefinition replaces the definition, whole or not at all. The caller
-// holds the start lock.
+// has the machine's Turn.
 func (m *Machine) WriteDefinition(v any) error {
 	if err := m.writeJSON(definitionFile, v); err != nil {
 		return fmt.Errorf("write the machine's definition: %w", err)
@@ -42,16 +42,7 @@ func (m *Machine) WriteDefinition(v any) error {
 	return nil
 }
 
-// Current says whether the directory is still the machine's: one that was
-// removed or renamed while a lock was waited for is not.
-func (m *Machine) Current(d *Dir) bool {
-	var here, there unix.Stat_t
-	return unix.Fstat(int(m.dir.Fd()), &here) == nil &&
-		unix.Lstat(filepath.Join(d.path, "machines", m.id), &there) == nil &&
-		here.Dev == there.Dev && here.Ino == there.Ino
-}
-
-// Rename gives the machine another id. The caller holds both of its locks. The
+// Rename gives the machine another id, within Stopped. The
 // error is os.ErrExist if there is such a machine.
 func (d *Dir) Rename(m *Machine, id string) error {
 	if !validID(id) {
@@ -70,9 +61,8 @@ func (d *Dir) Rename(m *Machine, id string) error {
 // machine's id begins so.
 const removedPrefix = ".removed-"
 
-// Remove removes the machine's directory and all that is in it. The caller
-// holds both of its locks and has removed what needs more than permissions. A
-// crash leaves the machine or what SweepRemoved removes.
+// Remove removes the machine's directory and all that is in it, within Stopped.
+// A crash leaves the machine or what SweepRemoved removes.
 func (d *Dir) Remove(m *Machine) error {
 	machines := filepath.Join(d.path, "machines")
 	gone := filepath.Join(machines, removedPrefix+m.id)

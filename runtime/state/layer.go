@@ -45,10 +45,7 @@ var ErrLayerInUse = errors.New("what this machine keeps is in use by a running o
 
 // OpenLayer takes the machine's layer, which may not exist yet.
 func (m *Machine) OpenLayer() (*Layer, error) {
-	lock, err := m.lock(layerLock, unix.F_OFD_SETLK)
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		return nil, ErrLayerInUse
-	}
+	lock, err := m.lockLayer()
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +55,15 @@ func (m *Machine) OpenLayer() (*Layer, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// lockLayer takes the layer's lock, whatever is known of the layer.
+func (m *Machine) lockLayer() (*os.File, error) {
+	lock, err := m.lock(layerLock, unix.F_OFD_SETLK)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return nil, ErrLayerInUse
+	}
+	return lock, err
 }
 
 // Lock is the file whose lock keeps the layer, for a child process to inherit.

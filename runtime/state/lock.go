@@ -16,12 +16,6 @@ import (
 // ErrAlive says that a supervisor holds the machine's alive lock.
 var ErrAlive = errors.New("the machine is running")
 
-// LockStart waits for the right to start or stop the machine. Closing the file
-// gives it back.
-func (m *Machine) LockStart() (*os.File, error) {
-	return m.lock(startLock, unix.F_OFD_SETLKW)
-}
-
 // LockAlive takes the lock that means "running", or fails with ErrAlive. Who
 // inherits the file keeps the machine alive; the file must be private to the
 // supervisor from then on.
