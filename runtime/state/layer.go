@@ -134,7 +134,10 @@ func removeTree(at int, name string) error {
 			return err
 		}
 		if len(names) == 0 {
-			return unix.Unlinkat(at, name, unix.AT_REMOVEDIR)
+			// Whoever waits for a machine's lock may have made one again.
+			if err := unix.Unlinkat(at, name, unix.AT_REMOVEDIR); err != unix.ENOTEMPTY {
+				return err
+			}
 		}
 		for _, n := range names {
 			if err := removeTree(fd, n); err != nil {
