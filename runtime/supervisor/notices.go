@@ -36,7 +36,8 @@ const (
 	// watcherLines is how many lines wait for a watcher.
 	watcherLines = 1024
 	// mark begins a line of our own, which tells that those before it are
-	// through. The network could write one, and gain nothing.
+	// through. The network could write one, and gain nothing. One is written
+	// behind an end of line, for the network may have been stopped within one.
 	mark = "\x00"
 )
 
@@ -63,7 +64,11 @@ func notice(log io.Writer) (*notices, error) {
 func (n *notices) tell(line string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if key, is := strings.CutPrefix(line, mark); is {
+	key, isMark := strings.CutPrefix(line, mark)
+	switch {
+	case line == "\n":
+		return
+	case isMark:
 		if through, ours := n.marks[key]; ours {
 			delete(n.marks, key)
 			close(through)
@@ -95,7 +100,7 @@ func (n *notices) end(w *watcher) {
 	through := make(chan struct{})
 	n.marks[key] = through
 	n.mu.Unlock()
-	if _, err := io.WriteString(n.in, mark+key); err == nil {
+	if _, err := io.WriteString(n.in, "\n"+mark+key); err == nil {
 		<-through
 	}
 	n.mu.Lock()

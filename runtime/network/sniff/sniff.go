@@ -13,6 +13,10 @@ import (
 // much as HTTP servers accept, and more than any ClientHello of practice.
 const MaxFirst = 64 << 10
 
+// maxName is how long a host's name can be, in bytes (RFC 1035), with the dot
+// that may end it.
+const maxName = 254
+
 // Result is what the bytes so far say.
 type Result int
 
@@ -39,6 +43,9 @@ func Host(b []byte) (string, Result) {
 	}
 	if result == More && len(b) >= MaxFirst {
 		result = Broken
+	}
+	if result == Named && len(name) > maxName {
+		name, result = "", Broken
 	}
 	if result == Named {
 		name = strings.ToLower(strings.TrimSuffix(name, "."))

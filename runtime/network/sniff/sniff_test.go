@@ -57,6 +57,7 @@ func TestHost(t *testing.T) {
 		{"HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", "", Nothing},
 		{"half of HTTP", "GET / HTTP/1.1\r\nHost: exa", "", More},
 		{"half of a method", "GE", "", More},
+		{"HTTP with a name longer than names are", "GET / HTTP/1.1\r\nHost: " + strings.Repeat("a", 255) + "\r\n\r\n", "", Broken},
 		{"HTTP with two hosts", "GET / HTTP/1.1\r\nHost: a.test\r\nHost: b.test\r\n\r\n", "", Broken},
 		{"HTTP with a space in the name", "GET / HTTP/1.1\r\nHost : a.test\r\n\r\n", "", Broken},
 		{"HTTP with a folded line", "GET / HTTP/1.1\r\nX: y\r\n Host: a.test\r\nHost: b.test\r\n\r\n", "", Broken},
