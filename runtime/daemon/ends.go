@@ -21,18 +21,14 @@ func Wait(ctx context.Context, states *state.Dir, id string) (ended string, err 
 		return "", err
 	}
 	defer dir.Close()
-	dead := make(chan error, 1)
-	go func() {
-		lock, err := dir.WaitDead()
-		if err == nil {
-			lock.Close()
-		}
-		dead <- err
-	}()
+	dead, err := dir.Dead()
+	if err != nil {
+		return "", err
+	}
 	select {
-	case err := <-dead:
-		return Ended(states, id), err
-	case <-ctx.Done(): // the lock that is waited for ends with the process
+	case <-dead:
+		return Ended(states, id), nil
+	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
 }

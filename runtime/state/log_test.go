@@ -145,6 +145,43 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// D4: a start that fails leaves no record and tells of its end by nothing but its
+// lock. Those who wait for that do not look like a machine that runs.
+func TestFollowFailedStart(t *testing.T) {
+	m := newMachine(t, newDir(t))
+	fmt.Fprint(newLog(t, m), "first\n")
+	alive, err := m.LockAlive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, over := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		over <- m.ReadLog(context.Background(), LogOptions{Tail: -1, Follow: true}, func(Entry) error { seen <- struct{}{}; return nil })
+	}()
+	<-seen
+	alive.Close()
+	select {
+	case err := <-over:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the follower waits for ever")
+	}
+	for range 100 {
+		dead, err := m.Dead()
+		if err != nil {
+			t.Fatal(err)
+		}
+		alive, err := m.LockAlive()
+		if err != nil {
+			t.Fatalf("with somebody who waits: %v", err)
+		}
+		alive.Close()
+		<-dead
+	}
+}
+
 func TestFollowCancelled(t *testing.T) {
 	m := newMachine(t, newDir(t))
 	l := newLog(t, m)

@@ -37,37 +37,27 @@ func Identify(pid int) (Process, error) {
 // Signal sends a signal to exactly this process; os.ErrProcessDone when it is
 // gone.
 func (p Process) Signal(sig unix.Signal) error {
-	fd, err := p.open()
+	if p.PID <= 0 {
+		return os.ErrProcessDone
+	}
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("open process %d: %w", p.PID, err)
 	}
 	defer unix.Close(fd)
+	// The descriptor pins the process, so what is compared is what is signalled.
+	now, err := Identify(p.PID)
+	if err != nil || now != p {
+		return os.ErrProcessDone
+	}
 	err = unix.PidfdSendSignal(fd, sig, nil, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return os.ErrProcessDone
 	}
 	return err
-}
-
-// open opens a descriptor of exactly this process; os.ErrProcessDone when it is
-// gone.
-func (p Process) open() (int, error) {
-	if p.PID <= 0 {
-		return -1, os.ErrProcessDone
-	}
-	fd, err := unix.PidfdOpen(p.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return -1, os.ErrProcessDone
-	}
-	if err != nil {
-		return -1, fmt.Errorf("open process %d: %w", p.PID, err)
-	}
-	// The descriptor pins the process, so what is compared is what is used.
-	if now, err := Identify(p.PID); err != nil || now != p {
-		unix.Close(fd)
-		return -1, os.ErrProcessDone
-	}
-	return fd, nil
 }
 
 // startTime reads field 22 of proc_pid_stat(5). The name in field 2 may

@@ -3,7 +3,6 @@ package state
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
@@ -28,8 +27,8 @@ func (m *Machine) ReadLog(ctx context.Context, o LogOptions, do func(Entry) erro
 	defer f.close()
 	if o.Follow {
 		// Before the first look, so that nothing falls between.
-		if err := f.watch(); err != nil {
-			return fmt.Errorf("watch the machine's log: %w", err)
+		if err := f.watch(ctx); err != nil {
+			return err
 		}
 	}
 	if err := f.begin(o.Tail); err != nil {
@@ -60,11 +59,16 @@ type follower struct {
 	file    *os.File // the generation that is being read
 	entries *entries
 
-	inotify, pidfd *os.File // with Follow; pidfd is nil for a machine that is over
+	// With Follow; over hangs up when there is no more to wait for.
+	inotify, over *os.File
+	hangUp        func()
 }
 
 func (f *follower) close() {
-	for _, file := range []*os.File{f.file, f.inotify, f.pidfd} {
+	if f.hangUp != nil {
+		f.hangUp()
+	}
+	for _, file := range []*os.File{f.file, f.inotify, f.over} {
 		if file != nil {
 			file.Close()
 		}
