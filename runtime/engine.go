@@ -28,6 +28,9 @@ type Engine interface {
 	Name() string
 	// Isolation is machine.IsolationSandbox or machine.IsolationVM.
 	Isolation() string
+	// MaxCPUs is how many CPUs a machine can have at most, whatever the host
+	// has; 0 without such a limit.
+	MaxCPUs() int
 	// Framing is how the engine wants its machines' links.
 	Framing() Framing
 	// Probe proves by doing, in milliseconds, that the engine works on this

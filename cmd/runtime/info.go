@@ -96,16 +96,17 @@ func (a *app) describe(ctx context.Context) (*infoReport, error) {
 	if r.Cache, err = sidecar.DefaultCacheDir(); err != nil {
 		return nil, err
 	}
+	maxCPUs := 0
 	for _, f := range machines.Rungs().Explain(ctx, ladder.Request{Want: machine.IsolationAuto, Floor: r.Floor, Has: pack.Has}) {
 		level := levelReport{Isolation: f.Engine.Isolation(), Engine: f.Engine.Name(), Guarantee: ladder.Guarantee(f.Engine.Isolation())}
 		if f.Err != nil {
 			level.Problem = f.Err.Error()
 		} else if r.Isolation == "" {
-			r.Isolation = level.Isolation
+			r.Isolation, maxCPUs = level.Isolation, f.Engine.MaxCPUs()
 		}
 		r.Levels = append(r.Levels, level)
 	}
-	cfg, err := plan.Machine(m, plan.Options{})
+	cfg, err := plan.Machine(m, plan.Options{}, maxCPUs)
 	if err != nil {
 		return nil, err
 	}

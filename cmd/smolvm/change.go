@@ -170,7 +170,7 @@ func updateCommand() *cli.Command {
 					if o.MemoryMiB > 0 {
 						d.Options.MemoryMiB = o.MemoryMiB
 					}
-					_, err := plan.Machine(d.Manifest(), d.Options)
+					_, err := plan.Machine(d.Manifest(), d.Options, 0)
 					return err
 				})
 			})

@@ -162,7 +162,7 @@ func define(ctx context.Context, name, image string, o plan.Options, isolation s
 		Name: name, ImageName: img.Name, Image: img.Image, Platform: img.Platform, Root: img.Root, RootSHA256: img.RootSHA256,
 		Isolation: isolation, Options: o,
 	}
-	if _, err := plan.Machine(d.Manifest(), o); err != nil {
+	if _, err := plan.Machine(d.Manifest(), o, 0); err != nil {
 		return err
 	}
 	return named.Create(states, d)

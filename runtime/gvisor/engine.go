@@ -34,6 +34,9 @@ func (*Engine) Name() string { return "gvisor" }
 // Isolation is machine.IsolationSandbox.
 func (*Engine) Isolation() string { return machine.IsolationSandbox }
 
+// MaxCPUs is none: the sentry has a task's goroutine and no CPU of its own.
+func (*Engine) MaxCPUs() int { return 0 }
+
 // Framing is runtime.Packets, which gVisor calls an FD-based link.
 func (*Engine) Framing() runtime.Framing { return runtime.Packets }
 

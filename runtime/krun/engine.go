@@ -61,6 +61,9 @@ func (*Engine) Name() string { return "krun" }
 // Isolation implements runtime.Engine.
 func (*Engine) Isolation() string { return machine.IsolationVM }
 
+// MaxCPUs implements runtime.Engine.
+func (*Engine) MaxCPUs() int { return maxCPUs }
+
 // Framing implements runtime.Engine. libkrun loses what a full packet socket
 // does not take.
 func (*Engine) Framing() runtime.Framing { return runtime.Stream }

@@ -114,7 +114,7 @@ func (m *Machine) prepare(ctx context.Context, h Host, p *Pack, req Request, run
 	if err := plan.Volumes(req.Options.Volumes, h.StateDir, dir); err != nil {
 		return err
 	}
-	if m.Config, err = plan.Machine(p.Manifest, req.Options); err != nil {
+	if m.Config, err = plan.Machine(p.Manifest, req.Options, rung.Engine.MaxCPUs()); err != nil {
 		return err
 	}
 	m.Config.Isolation = req.Isolation

@@ -54,9 +54,10 @@ type Process struct {
 }
 
 // Machine plans a machine for a pack. ID, Name, Pack, Parts and Isolation are
-// the caller's to fill in. Limits that the packer wished for but this host
-// cannot give are lowered; a runner's are errors.
-func Machine(m *manifest.Manifest, o Options) (machine.Config, error) {
+// the caller's to fill in. Limits that the packer wished for but this host or
+// the engine cannot give are lowered; a runner's are errors. maxCPUs is the
+// engine's limit, 0 without one.
+func Machine(m *manifest.Manifest, o Options, maxCPUs int) (machine.Config, error) {
 	cfg := machine.Config{
 		SchemaVersion: machine.SchemaVersion,
 		Hostname:      o.Hostname,
@@ -72,15 +73,25 @@ func Machine(m *manifest.Manifest, o Options) (machine.Config, error) {
 	if cfg.Network, err = EffectiveNetwork(m.Policy.Network, o.Network); err != nil {
 		return cfg, err
 	}
+	if cfg.CPUs, err = cpus(runtime.NumCPU(), maxCPUs, m.Defaults.CPUs, o.CPUs); err != nil {
+		return cfg, err
+	}
 	return cfg, limits(&cfg, &m.Defaults, o)
 }
 
-func limits(cfg *machine.Config, d *manifest.Defaults, o Options) error {
-	cpus := runtime.NumCPU()
-	if o.CPUs > cpus {
-		return fmt.Errorf("--cpus %d is more than this host has: 1 to %d", o.CPUs, cpus)
+// cpus is as many as the host and the engine have, or fewer if somebody says so.
+func cpus(host, engine, packer, runner int) (int, error) {
+	if runner > host {
+		return 0, fmt.Errorf("--cpus %d is more than this host has: 1 to %d", runner, host)
 	}
-	cfg.CPUs = min(cpus, first(o.CPUs, d.CPUs, cpus))
+	if engine != 0 && runner > engine {
+		return 0, fmt.Errorf("--cpus %d is more than a machine at this isolation level can have: 1 to %d", runner, engine)
+	}
+	most := min(host, first(engine, host))
+	return min(most, first(runner, packer, most)), nil
+}
+
+func limits(cfg *machine.Config, d *manifest.Defaults, o Options) error {
 	memory := hostMemoryMiB()
 	if o.MemoryMiB > memory {
 		return fmt.Errorf("--mem %dM is more than this host has: %dM to %dM", o.MemoryMiB, machine.MinMemoryMiB, memory)

@@ -42,7 +42,7 @@ func TestProcess(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &manifest.Manifest{Image: manifest.Image{Config: image}, Defaults: c.defaults}
-			cfg, err := Machine(m, Options{Process: c.options})
+			cfg, err := Machine(m, Options{Process: c.options}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +59,7 @@ func TestProcess(t *testing.T) {
 }
 
 func TestNoCommand(t *testing.T) {
-	cfg, err := Machine(&manifest.Manifest{}, Options{})
+	cfg, err := Machine(&manifest.Manifest{}, Options{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,17 +75,17 @@ func TestNoCommand(t *testing.T) {
 // packer's is lowered.
 func TestLimits(t *testing.T) {
 	big := manifest.Defaults{CPUs: 512, MemoryMiB: machine.MaxMemoryMiB}
-	cfg, err := Machine(&manifest.Manifest{Defaults: big}, Options{})
+	cfg, err := Machine(&manifest.Manifest{Defaults: big}, Options{}, 0)
 	if err != nil || cfg.CPUs != runtime.NumCPU() || cfg.MemoryMiB != hostMemoryMiB() {
 		t.Errorf("got %d CPUs, %d MiB, %v", cfg.CPUs, cfg.MemoryMiB, err)
 	}
 	for _, o := range []Options{{CPUs: 512}, {MemoryMiB: machine.MaxMemoryMiB}} {
-		if _, err := Machine(&manifest.Manifest{}, o); err == nil || !strings.Contains(err.Error(), " to ") {
+		if _, err := Machine(&manifest.Manifest{}, o, 0); err == nil || !strings.Contains(err.Error(), " to ") {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
 	o := Options{CPUs: 1, MemoryMiB: 100, StorageMiB: 50}
-	if cfg, err := Machine(&manifest.Manifest{Defaults: big}, o); err != nil || cfg.CPUs != 1 || cfg.MemoryMiB != 100 || cfg.StorageMiB != 50 {
+	if cfg, err := Machine(&manifest.Manifest{Defaults: big}, o, 0); err != nil || cfg.CPUs != 1 || cfg.MemoryMiB != 100 || cfg.StorageMiB != 50 {
 		t.Errorf("got %+v, %v", cfg, err)
 	}
 }
@@ -182,4 +182,25 @@ func FuzzParseVolume(f *testing.F) {
 			t.Errorf("%q gives %+v", s, v)
 		}
 	})
+}
+
+// R8: what nobody asked for fits the engine, and what the packer asked for; a
+// runner is told.
+func TestCPUs(t *testing.T) {
+	for _, c := range []struct{ host, engine, packer, runner, want int }{
+		{host: 8, want: 8},
+		{host: 64, engine: 16, want: 16},
+		{host: 4, engine: 16, want: 4},
+		{host: 64, engine: 16, packer: 32, want: 16},
+		{host: 64, engine: 16, packer: 32, runner: 2, want: 2},
+		{host: 64, packer: 32, want: 32},
+		{host: 64, engine: 16, runner: 16, want: 16},
+		{host: 64, engine: 16, runner: 17},
+		{host: 8, engine: 16, runner: 9},
+	} {
+		got, err := cpus(c.host, c.engine, c.packer, c.runner)
+		if got != c.want || (err == nil) != (c.want > 0) {
+			t.Errorf("%+v: %d, %v", c, got, err)
+		}
+	}
 }

@@ -33,6 +33,7 @@ type fakeEngine struct{}
 func (fakeEngine) Name() string                { return "fake" }
 func (fakeEngine) Isolation() string           { return machine.IsolationSandbox }
 func (fakeEngine) Framing() runtime.Framing    { return runtime.Packets }
+func (fakeEngine) MaxCPUs() int                { return 0 }
 func (fakeEngine) Probe(context.Context) error { return nil }
 
 func (fakeEngine) Start(ctx context.Context, host runtime.Host, cfg machine.Config) (runtime.Instance, error) {
