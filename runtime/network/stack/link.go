@@ -74,12 +74,32 @@ func open(l Link) (*link, error) {
 // endpoint is the link as the stack sees it.
 func (l *link) endpoint() stack.LinkEndpoint { return ethernet.New(l.frames) }
 
-// run carries frames until the other end is closed, and closes this one. The
-// stack must be complete by then: it answers the first frame.
-func (l *link) run() {
-	go l.send()
-	l.receive()
+// run carries frames until the other end is closed or one direction fails, and
+// closes this end. The error is why it failed. The stack must be complete by
+// then: it answers the first frame.
+func (l *link) run() error {
+	sent := make(chan error, 1)
+	go func() {
+		err := l.send()
+		l.close() // without answers nothing more needs to come
+		sent <- err
+	}()
+	received := l.receive()
 	l.close()
+	err := <-sent
+	if isEnd(err) {
+		err = received
+	}
+	if isEnd(err) {
+		return nil
+	}
+	return err
+}
+
+// isEnd says whether err is how a link ends that either side has closed.
+func isEnd(err error) bool {
+	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
 }
 
 func (l *link) close() {
@@ -111,11 +131,11 @@ func dup(socket int) (conn *net.UnixConn, kind int, err error) {
 }
 
 // receive gives the stack what comes, until something is no frame.
-func (l *link) receive() {
+func (l *link) receive() error {
 	for {
 		frame, err := l.read()
 		if err != nil {
-			return
+			return fmt.Errorf("take a frame of the machine: %w", err)
 		}
 		pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(frame)})
 		l.frames.InjectInbound(0, pkt)
@@ -123,8 +143,9 @@ func (l *link) receive() {
 	}
 }
 
-// send sends what the stack has queued, as much at once as there is.
-func (l *link) send() {
+// send sends what the stack has queued, as much at once as there is, until the
+// link is closed.
+func (l *link) send() error {
 	for {
 		var pkts []*stack.PacketBuffer
 		for pkt := l.frames.ReadContext(context.Background()); pkt != nil; pkt = l.frames.Read() {
@@ -133,14 +154,14 @@ func (l *link) send() {
 			}
 		}
 		if len(pkts) == 0 {
-			return // closed
+			return nil
 		}
 		err := l.write(pkts)
 		for _, pkt := range pkts {
 			pkt.DecRef()
 		}
 		if err != nil {
-			return
+			return fmt.Errorf("give the machine a frame: %w", err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -64,7 +65,7 @@ func guest(t *testing.T, end *os.File) *stack.Stack {
 	if err := configure(s, link.endpoint(), own); err != nil {
 		t.Fatal(err)
 	}
-	go link.run()
+	go func() { _ = link.run() }()
 	return s
 }
 
@@ -101,7 +102,36 @@ func TestLink(t *testing.T) {
 	}
 }
 
-// S3: what is no frame ends the link, and takes no memory before.
+// S3: what is no frame ends the link, and that is an error.
+func TestNoFrame(t *testing.T) {
+	theirs, ended := stackOn(t, unix.SOCK_STREAM)
+	if _, err := theirs.Write([]byte("\xff\xff\xff\xff")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "a frame of 4294967295 bytes") {
+		t.Errorf("%v", err)
+	}
+}
+
+// A link that takes no more frames is over, though it goes on giving some: the
+// machine could not use it.
+func TestOneDirection(t *testing.T) {
+	theirs, ended := stackOn(t, unix.SOCK_SEQPACKET)
+	if err := unix.Shutdown(int(theirs.Fd()), unix.SHUT_RD); err != nil {
+		t.Fatal(err)
+	}
+	whoHas := []byte("\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x02\x08\x06" + // Ethernet: to all, ARP
+		"\x00\x01\x08\x00\x06\x04\x00\x01" + // who has
+		"\x02\x00\x00\x00\x00\x02\xc0\x00\x02\x02" + "\x00\x00\x00\x00\x00\x00\xc0\x00\x02\x01")
+	if _, err := theirs.Write(whoHas); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("closing is no failure: %v", err)
+	}
+}
+
+// S3: what is no frame takes no memory.
 func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x05hello\x00\x00\x00\x00\x00\x00\x00\x01x"))
 	f.Add([]byte("\xff\xff\xff\xff"))

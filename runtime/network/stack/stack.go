@@ -52,7 +52,8 @@ const (
 	receiveWindow = 1 << 20
 )
 
-// Run runs the stack until the other end of the link is closed.
+// Run runs the stack until the other end of the link is closed. The error is
+// what else ended it.
 func Run(l Link, h Handler) error {
 	link, err := open(l)
 	if err != nil {
@@ -68,8 +69,7 @@ func Run(l Link, h Handler) error {
 		link.close()
 		return err
 	}
-	link.run()
-	return nil
+	return link.run()
 }
 
 func configure(s *stack.Stack, ep stack.LinkEndpoint, l Link) error {
