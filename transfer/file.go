@@ -13,8 +13,10 @@ import (
 // tempName is the name of a file that is not complete.
 func tempName() string { return ".smolvm-copy-" + rand.Text()[:12] }
 
-// file makes a regular file, complete and on its disk.
-func (x *extractor) file(h *tar.Header, name string) error {
+// file makes a regular file. It is on its disk if it is to take the place of
+// another one: a power cut leaves one of the two whole. What never was complete
+// before is copied again.
+func (x *extractor) file(h *tar.Header, name string, replaces bool) error {
 	f, err := x.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -22,6 +24,9 @@ func (x *extractor) file(h *tar.Header, name string) error {
 	err = x.fill(f, h)
 	if err == nil {
 		err = x.attributes(f, h)
+	}
+	if err == nil && replaces {
+		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
@@ -34,15 +39,15 @@ func (x *extractor) fill(f *os.File, h *tar.Header) error {
 			return err
 		}
 	}
+	if x.buf == nil {
+		x.buf = make([]byte, copyBuffer)
+	}
 	for _, p := range list {
-		if _, err := io.CopyBuffer(&sparse{f, p.at}, struct{ io.Reader }{io.LimitReader(x.tar, p.length)}, make([]byte, copyBuffer)); err != nil {
+		if _, err := io.CopyBuffer(&sparse{f, p.at}, struct{ io.Reader }{io.LimitReader(x.tar, p.length)}, x.buf); err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
-	if err := f.Truncate(size); err != nil {
-		return err
-	}
-	return nil
+	return f.Truncate(size)
 }
 
 // copyBuffer is how much is read at once, in bytes.

@@ -78,6 +78,7 @@ type extractor struct {
 	tar  *tar.Reader
 	root *os.Root
 	opts Options
+	buf  []byte // for the contents of files
 	// dirs are directories that we have made, in order, to be finished when
 	// nothing is put into them any more.
 	dirs []*tar.Header
@@ -164,7 +165,10 @@ func (x *extractor) one(h *tar.Header, name string) error {
 	case tar.TypeDir:
 		return x.directory(h, name)
 	case tar.TypeReg, tar.TypeGNUSparse:
-		return x.replace(name, func(temp string) error { return x.file(h, temp) })
+		return x.replace(name, func(temp string) error {
+			_, err := x.root.Lstat(name)
+			return x.file(h, temp, err == nil)
+		})
 	case tar.TypeSymlink:
 		return x.replace(name, func(temp string) error {
 			if err := x.root.Symlink(h.Linkname, temp); err != nil || !x.opts.Owners {
