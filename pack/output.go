@@ -28,7 +28,7 @@ const SidecarSuffix = ".smolmachine"
 type output struct {
 	path    string
 	sidecar *sidecar.Writer // of the single file, if it is one
-	stub    *temporary      // nil for a single file
+	stub    *sidecar.Temp   // nil for a single file
 }
 
 func newOutput(ctx context.Context, opts Options, p *parts) (*output, error) {
@@ -67,14 +67,14 @@ func (o *output) beginSingle(ctx context.Context, p *parts) error {
 // beginPair writes the stub and begins the sidecar.
 func (o *output) beginPair(ctx context.Context, p *parts) error {
 	var err error
-	if o.stub, err = newTemporary(o.path, 0o777); err != nil {
-		return err
+	if o.stub, err = sidecar.CreateTemp(o.path, 0o777); err != nil {
+		return fmt.Errorf("writing the pack: %w", err)
 	}
-	if err = p.extract(ctx, manifest.KindStub, o.stub.f); err == nil {
+	if err = p.extract(ctx, manifest.KindStub, o.stub.File); err == nil {
 		o.sidecar, err = sidecar.Create(o.path + SidecarSuffix)
 	}
 	if err != nil {
-		o.stub.discard()
+		o.stub.Abort()
 	}
 	return err
 }
@@ -112,7 +112,7 @@ func (o *output) commit(encoded []byte, signatures []signature.Signature) (Resul
 	res := Result{Stub: o.path}
 	if o.stub != nil {
 		res.Sidecar = o.path + SidecarSuffix
-		if err := o.stub.commit(o.path); err != nil {
+		if err := o.stub.Commit(); err != nil {
 			return Result{}, err
 		}
 	} else {
@@ -135,54 +135,6 @@ func (o *output) commit(encoded []byte, signatures []signature.Signature) (Resul
 func (o *output) abort() {
 	o.sidecar.Abort()
 	if o.stub != nil {
-		o.stub.discard()
+		o.stub.Abort()
 	}
-}
-
-// temporary is a file being written beside its place.
-type temporary struct {
-	f    *os.File
-	done bool
-}
-
-func newTemporary(path string, mode fs.FileMode) (*temporary, error) {
-	f, err := sidecar.CreateTemp(path, mode)
-	if err != nil {
-		return nil, fmt.Errorf("writing the pack: %w", err)
-	}
-	return &temporary{f: f}, nil
-}
-
-// commit renames the file to path for good.
-func (t *temporary) commit(path string) error {
-	err := t.f.Sync()
-	if err == nil {
-		err = os.Rename(t.f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the pack: %w", err)
-	}
-	t.done = true
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("writing the pack: %w", err)
-	}
-	return t.f.Close()
-}
-
-func (t *temporary) discard() {
-	if t.done {
-		return
-	}
-	t.done = true
-	_ = os.Remove(t.f.Name())
-	_ = t.f.Close()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

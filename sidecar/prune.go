@@ -173,10 +173,21 @@ func (s *Store) sweep() {
 			continue
 		}
 		if l := s.tryLock(name); l != nil {
-			_ = s.remove(name + tempSuffix)
+			s.removeDead(name + tempSuffix)
 			l.release()
 		}
 	}
+}
+
+// removeDead removes a file that nobody has locked, as a Temp has itself.
+func (s *Store) removeDead(name string) {
+	if f, err := s.open(name, unix.O_RDONLY|unix.O_NONBLOCK); err == nil {
+		defer f.Close()
+		if errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK) {
+			return
+		}
+	}
+	_ = s.remove(name)
 }
 
 // names lists the directory. An error ends the list.

@@ -9,10 +9,7 @@ package sidecar
 
 import (
 	"bytes"
-	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 )
 
@@ -65,17 +62,4 @@ func zeroPrefix(b []byte) int {
 		n = end
 	}
 	return n
-}
-
-// syncDir makes a rename in the directory of path last.
-func syncDir(path string) error {
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("syncing %s: %w", d.Name(), err)
-	}
-	return nil
 }

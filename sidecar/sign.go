@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,8 +30,11 @@ func (r *Reader) Sign(ctx context.Context, path string, s signature.Signature) e
 	if err != nil {
 		return err
 	}
-	text := tail(end, r.doc, with(all, s))
-	return replaceFile(path, info.Mode().Perm(), func(f *os.File) error {
+	text, err := tail(end, r.doc, with(all, s))
+	if err != nil {
+		return err
+	}
+	return Replace(path, info.Mode().Perm(), func(f *os.File) error {
 		before := io.NewSectionReader(r.file, 0, r.base+end)
 		if _, err := io.Copy(f, contextReader{ctx, before}); err != nil {
 			return err
@@ -50,37 +52,27 @@ func (r *Reader) SignBeside(path string, s signature.Signature) error {
 	if err != nil {
 		return fmt.Errorf("%w; remove the file to sign anew", err)
 	}
-	return replaceFile(path, 0o644, func(f *os.File) error {
-		_, err := f.Write(signature.Encode(with(all, s)...))
+	text, err := encodeSignatures(with(all, s))
+	if err != nil {
+		return err
+	}
+	return Replace(path, 0o644, func(f *os.File) error {
+		_, err := f.Write(text)
 		return err
 	})
+}
+
+// encodeSignatures writes no more than readers accept in one place.
+func encodeSignatures(all []signature.Signature) ([]byte, error) {
+	text := signature.Encode(all...)
+	if len(text) > signature.MaxSize {
+		return nil, fmt.Errorf("%d signatures are too many: those in the sidecar, and those in the file beside it, have at most %d bytes; put the new one into the other place", len(all), signature.MaxSize)
+	}
+	return text, nil
 }
 
 // with is all and s, which takes the place of one by the same key.
 func with(all []signature.Signature, s signature.Signature) []signature.Signature {
 	other := slices.DeleteFunc(slices.Clone(all), func(o signature.Signature) bool { return o.Key == s.Key })
 	return append(other, s)
-}
-
-// replaceFile has write fill a file that then appears at path at once and
-// complete.
-func replaceFile(path string, mode os.FileMode, write func(*os.File) error) error {
-	f, err := CreateTemp(path, mode)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return syncDir(path)
 }

@@ -3,10 +3,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"syscall"
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/formats/signature"
@@ -65,7 +62,7 @@ func (r *Reader) embedded() ([]signature.Signature, error) {
 
 // readDetached reads a file of signatures; there need not be one.
 func readDetached(path string) ([]signature.Signature, error) {
-	text, err := readSmall(path, signature.MaxSize)
+	text, err := ReadSmall(path, signature.MaxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -80,19 +77,4 @@ func readDetached(path string) ([]signature.Signature, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return all, nil
-}
-
-// readSmall reads a file that has at most limit bytes.
-func readSmall(path string, limit int64) ([]byte, error) {
-	// Without O_NONBLOCK a fifo in that place would stop us for good.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return b, err
 }

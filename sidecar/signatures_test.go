@@ -264,3 +264,34 @@ func FuzzSignatures(f *testing.F) {
 		}
 	})
 }
+
+// As many signatures as readers accept can be made in each place, and no more.
+func TestTooManySignatures(t *testing.T) {
+	for _, detached := range []bool{false, true} {
+		seeds := make([]byte, signature.MaxSize/len(signature.Encode(signer(0, [32]byte{}))))
+		for i := range seeds {
+			seeds[i] = byte(i)
+		}
+		path := signed(t, detached, seeds...)
+		if keys, err := signers(path); err != nil || len(keys) != len(seeds) {
+			t.Errorf("%d keys, want %d: %v", len(keys), len(seeds), err)
+		}
+		r, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		more := signer(byte(len(seeds)), r.foot.ManifestSHA256)
+		if detached {
+			err = r.SignBeside(path, more)
+		} else {
+			err = r.Sign(t.Context(), path, more)
+		}
+		if err == nil || !strings.Contains(err.Error(), "too many") {
+			t.Errorf("one more: %v", err)
+		}
+		if keys, err := signers(path); err != nil || len(keys) != len(seeds) {
+			t.Errorf("after that %d keys, want %d: %v", len(keys), len(seeds), err)
+		}
+	}
+}

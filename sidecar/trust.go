@@ -34,7 +34,7 @@ func Trust(who string) ([]signature.Key, error) {
 	text, name := []byte(who), "the key to trust"
 	if !signature.IsKey(who) {
 		var err error
-		if text, err = readSmall(who, maxKeys); err != nil {
+		if text, err = ReadSmall(who, maxKeys); err != nil {
 			return nil, fmt.Errorf("reading the keys to trust: %w", err)
 		}
 		name = who

@@ -40,7 +40,7 @@ type Spec struct {
 // Writer writes one sidecar. What it writes becomes visible with Commit, at
 // once and complete. It is not safe for concurrent use.
 type Writer struct {
-	path     string // empty for a file that is not ours
+	temp     *Temp // nil for a file that is not ours
 	file     *os.File
 	base     int64 // where in the file the sidecar begins
 	end      int64 // where in the sidecar the last section ends
@@ -72,14 +72,11 @@ func CreateSingle(path string, launcher io.Reader) (*Writer, error) {
 }
 
 func create(path string, mode os.FileMode) (*Writer, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s exists and is not a regular file: choose another name", path)
-	}
-	f, err := CreateTemp(path, mode)
+	t, err := CreateTemp(path, mode)
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{path: path, file: f}, nil
+	return &Writer{temp: t, file: t.File}, nil
 }
 
 func align(n int64) int64 {
@@ -128,23 +125,11 @@ func (c contextReader) Read(b []byte) (int, error) {
 // added, in their order, and signatures of it, and puts the file in its place.
 // On error nothing is left behind. The Writer is of no use afterwards.
 func (w *Writer) Commit(manifestJSON []byte, signatures ...signature.Signature) error {
-	err := w.Finish(manifestJSON, signatures...)
-	if err == nil {
-		err = w.file.Sync()
-	}
-	if err == nil {
-		err = os.Rename(w.file.Name(), w.path)
-	}
-	if err != nil {
+	if err := w.Finish(manifestJSON, signatures...); err != nil {
 		w.Abort()
-		return fmt.Errorf("writing %s: %w", w.path, err)
+		return fmt.Errorf("writing %s: %w", w.temp.path, err)
 	}
-	err = w.file.Close()
-	w.file = nil
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", w.path, err)
-	}
-	return syncDir(w.path)
+	return w.temp.Commit()
 }
 
 // Finish is the part of Commit that writes: signatures, manifest and footer. It
@@ -159,14 +144,21 @@ func (w *Writer) Finish(manifestJSON []byte, signatures ...signature.Signature) 
 	if !slices.EqualFunc(m.Sections, w.sections, same) {
 		return errors.New("the manifest lists other sections than were written")
 	}
-	_, err = w.file.WriteAt(tail(w.end, doc, signatures), w.base+w.end)
+	text, err := tail(w.end, doc, signatures)
+	if err != nil {
+		return err
+	}
+	_, err = w.file.WriteAt(text, w.base+w.end)
 	return err
 }
 
 // tail is what follows the sections, which end at end: signatures, manifest and
 // footer.
-func tail(end int64, doc []byte, signatures []signature.Signature) []byte {
-	b := signature.Encode(signatures...)
+func tail(end int64, doc []byte, signatures []signature.Signature) ([]byte, error) {
+	b, err := encodeSignatures(signatures)
+	if err != nil {
+		return nil, err
+	}
 	foot := footer.Footer{
 		Length:         end + int64(len(b)+len(doc)) + footer.Size,
 		ManifestOffset: end + int64(len(b)),
@@ -174,15 +166,12 @@ func tail(end int64, doc []byte, signatures []signature.Signature) []byte {
 		ManifestSHA256: sha256.Sum256(doc),
 	}
 	encoded := foot.Encode()
-	return slices.Concat(b, doc, encoded[:])
+	return slices.Concat(b, doc, encoded[:]), nil
 }
 
 // Abort removes what was written. After Commit it does nothing.
 func (w *Writer) Abort() {
-	if w.file == nil || w.path == "" {
-		return
+	if w.temp != nil {
+		w.temp.Abort()
 	}
-	_ = os.Remove(w.file.Name())
-	w.file.Close()
-	w.file = nil
 }

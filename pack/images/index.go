@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/pack/source"
+	"github.com/smolvm/smolvm/sidecar"
 )
 
 // The index is a directory of small files, one for each name and platform, so
@@ -22,7 +22,6 @@ import (
 const (
 	indexDir     = "images"
 	recordSuffix = ".json"
-	newSuffix    = ".new"
 )
 
 // schemaVersion is the generation that is written and the newest that is read.
@@ -45,22 +44,18 @@ type record struct {
 }
 
 func (s *Store) read(file string) (*Image, error) {
-	f, err := os.Open(filepath.Join(s.dir, file))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	path := filepath.Join(s.dir, file)
+	data, err := sidecar.ReadSmall(path, maxRecord)
 	if err != nil {
 		return nil, fmt.Errorf("reading what is known of an image: %w", err)
 	}
 	img, err := decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	fi, err := f.Stat()
+	fi, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading what is known of an image: %w", err)
 	}
 	img.Used = fi.ModTime()
 	return img, nil
@@ -93,18 +88,11 @@ func (s *Store) write(file string, img *Image) error {
 	if err != nil {
 		return fmt.Errorf("encoding what is known of an image: %w", err)
 	}
-	// Each writer has a file of its own.
-	f, err := os.CreateTemp(s.dir, file+".*"+newSuffix)
+	err = sidecar.Replace(filepath.Join(s.dir, file), 0o600, func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("remembering the image: %w", err)
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(s.dir, file))
-	}
-	if err != nil {
-		os.Remove(f.Name())
 		return fmt.Errorf("remembering the image: %w", err)
 	}
 	return nil

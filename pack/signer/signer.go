@@ -12,12 +12,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/smolvm/smolvm/formats/signature"
+	"github.com/smolvm/smolvm/sidecar"
 )
 
 // maxKeyFile bounds what is read of a key file, in bytes.
@@ -39,7 +38,7 @@ type Passphrase func(name string) ([]byte, error)
 func Open(name string, passphrase Passphrase) (*Signer, error) {
 	text := name
 	if !signature.IsKey(name) {
-		b, err := readFile(name)
+		b, err := sidecar.ReadSmall(name, maxKeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading the key to sign with: %w", err)
 		}
@@ -52,19 +51,6 @@ func Open(name string, passphrase Passphrase) (*Signer, error) {
 		return fromAgent(keys[0])
 	}
 	return fromFile(name, []byte(text), passphrase)
-}
-
-func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err == nil && len(b) > maxKeyFile {
-		err = fmt.Errorf("%s is too long for a key", name)
-	}
-	return b, err
 }
 
 func fromFile(name string, text []byte, passphrase Passphrase) (*Signer, error) {
