@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -103,32 +104,24 @@ func Since(name string, start time.Duration) wire.Phase {
 }
 
 // Write writes everything that was recorded to a file, which appears complete
-// or not at all.
-func (r *Recorder) Write(path string) (err error) {
+// or not at all. What is there and no regular file is written into: a pipe, a
+// device.
+func (r *Recorder) Write(path string) error {
 	r.mu.Lock()
 	doc, err := json.Marshal(map[string]any{"traceEvents": r.events, "displayTimeUnit": "ms"})
 	r.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("encode the trace: %w", err)
 	}
-	f, err := sidecar.CreateTemp(path, 0o666)
-	if err != nil {
-		return fmt.Errorf("write the trace: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
+	doc = append(doc, '\n')
+	if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
+		err = os.WriteFile(path, doc, 0)
+	} else {
+		// A link stays one; what it names is replaced.
+		if target, linkErr := filepath.EvalSymlinks(path); linkErr == nil {
+			path = target
 		}
-	}()
-	_, err = f.Write(append(doc, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = sidecar.Replace(path, 0o666, func(f *os.File) error { _, err := f.Write(doc); return err })
 	}
 	if err != nil {
 		return fmt.Errorf("write the trace: %w", err)

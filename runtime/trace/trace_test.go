@@ -3,9 +3,12 @@ package trace
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/wire"
 )
@@ -52,5 +55,35 @@ func TestTrace(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A trace may go into a pipe, to a device, or through a link; each stays what it is.
+func TestWriteNoFile(t *testing.T) {
+	dir := t.TempDir()
+	file, link, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink("file", link), unix.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	for _, path := range []string{link, pipe, os.DevNull} {
+		before, _ := os.Lstat(path)
+		if err := (&Recorder{}).Write(path); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		if after, err := os.Lstat(path); err != nil || before.Mode().Type() != after.Mode().Type() {
+			t.Fatalf("%s was %v and is %v: %v", path, before.Mode(), after.Mode(), err)
+		}
+	}
+	b := make([]byte, 2)
+	if _, err := reader.Read(b); err != nil || b[0] != '{' {
+		t.Errorf("the pipe has %q, %v", b, err)
+	}
+	if b, err := os.ReadFile(file); err != nil || len(b) == 0 {
+		t.Errorf("what the link names has %q, %v", b, err)
 	}
 }
