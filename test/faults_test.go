@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -52,6 +54,7 @@ type faultCommand struct {
 	name    string
 	prepare func(*faultWorld)
 	argv    func(*faultWorld) []string
+	stdout  string            // of the command if it succeeds, a regular expression
 	next    func(*faultWorld) // works and, with what it is followed by, leaves nothing
 }
 
@@ -88,7 +91,7 @@ func faultCommands() []faultCommand {
 		return []string{filepath.Join(dist, "smolvm"), "pack", "oci:" + filepath.Join(images, "busybox"), "-o", out(w)}
 	}
 	return []faultCommand{
-		{"pack", func(w *faultWorld) { os.MkdirAll(filepath.Dir(out(w)), 0o700) }, pack, func(w *faultWorld) {
+		{"pack", func(w *faultWorld) { os.MkdirAll(filepath.Dir(out(w)), 0o700) }, pack, "", func(w *faultWorld) {
 			argv := pack(w)
 			w.do(argv[0], argv[1:]...)
 			w.do(out(w), "true")
@@ -99,13 +102,13 @@ func faultCommands() []faultCommand {
 				w.t.Errorf("beside the pack: %q", names)
 			}
 		}},
-		{"first run: launcher", nothing, func(w *faultWorld) []string { return []string{lookPath(w.t, w.env, "busybox"), "true"} }, run},
-		{"first run: extraction", nothing, ours("true"), run},
-		{"run", run, ours("true"), run},
-		{"start", run, ours("start"), daemon},
-		{"exec", started, ours("exec", "echo", "word"), func(w *faultWorld) { w.word("exec"); w.do("busybox", "stop") }},
-		{"stop", started, ours("stop"), func(w *faultWorld) { w.do("busybox", "stop"); daemon(w) }},
-		{"prune", run, func(*faultWorld) []string { return []string{filepath.Join(dist, "smolvm"), "cache", "prune"} }, run},
+		{"first run: launcher", nothing, func(w *faultWorld) []string { return []string{lookPath(w.t, w.env, "busybox"), "echo", "word"} }, "word\n", run},
+		{"first run: extraction", nothing, ours("echo", "word"), "word\n", run},
+		{"run", run, ours("echo", "word"), "word\n", run},
+		{"start", run, ours("start"), "", daemon},
+		{"exec", started, ours("exec", "echo", "word"), "word\n", func(w *faultWorld) { w.word("exec"); w.do("busybox", "stop") }},
+		{"stop", started, ours("stop"), "", func(w *faultWorld) { w.do("busybox", "stop"); daemon(w) }},
+		{"prune", run, func(*faultWorld) []string { return []string{filepath.Join(dist, "smolvm"), "cache", "prune"} }, `(/\S+\n)*removed \d+ entr.*\n`, run},
 	}
 }
 
@@ -245,8 +248,8 @@ func injectFault(t *testing.T, c faultCommand, f fault, points []point, executab
 		if r.status != 0 {
 			count.failed++
 		}
-		if strings.Contains(r.stderr, "panic") || strings.Contains(r.stderr, "goroutine ") {
-			t.Errorf("it panicked: %+v", r)
+		if err := c.judge(r, f, log); err != nil {
+			t.Errorf("%v: %+v", err, r)
 		}
 		c.next(w)
 		w.do(filepath.Join(dist, "smolvm"), "cache", "prune")
@@ -258,6 +261,26 @@ func injectFault(t *testing.T, c faultCommand, f fault, points []point, executab
 	if !ok {
 		count.losses++
 	}
+}
+
+// saidNothing is a fault that hit what a command had to say.
+var saidNothing = regexp.MustCompile(`write\(2, .*\(INJECTED\)`)
+
+// judge says what is wrong about a command's end under a fault: it works as ever,
+// it says in a line of its own why not, or it was killed.
+func (c faultCommand) judge(r result, f fault, log string) error {
+	switch {
+	case strings.Contains(r.stderr, "panic") || strings.Contains(r.stderr, "goroutine "):
+		return errors.New("it panicked")
+	case r.status == 0:
+		if !regexp.MustCompile(`^` + c.stdout + `$`).MatchString(r.stdout) {
+			return fmt.Errorf("it says that it succeeded, with another output than %q", c.stdout)
+		}
+	case f.name == "SIGKILL" && r.status == 128+int(syscall.SIGKILL):
+	case !strings.Contains("\n"+r.stderr, "\nsmolvm: ") && !saidNothing.MatchString(log):
+		return errors.New("it failed and did not say why")
+	}
+	return nil
 }
 
 // cacheLeftovers are files of the cache that are neither entries nor the

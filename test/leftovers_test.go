@@ -37,11 +37,38 @@ func leftovers(dir string) []string {
 		}
 	}
 	for _, machine := range machineDirs(dir) {
-		if groups, _ := filepath.Glob("/sys/fs/cgroup/*/smolvm-" + filepath.Base(machine)); len(groups) > 0 {
-			left = append(left, fmt.Sprintf("control groups %q", groups))
+		for _, group := range controlGroups("/sys/fs/cgroup", filepath.Base(machine)) {
+			left = append(left, "control group "+group)
 		}
 	}
 	return left
+}
+
+// controlGroups lists those of a machine, wherever in the hierarchies below root
+// they are; each has a random part at the end of its name.
+func controlGroups(root, id string) (found []string) {
+	_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if ours, _ := filepath.Match("smolvm-"+id+"-????????", filepath.Base(path)); ours && err == nil && d.IsDir() {
+			found = append(found, path)
+		}
+		return nil
+	})
+	return found
+}
+
+// The check itself: it sees the control groups that a machine makes, see
+// newCgroup in runtime/gvisor, and no other's.
+func TestControlGroupsAreSeen(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range []string{"memory/smolvm-one-0123abcd", "user.slice/x.scope/smolvm-one-4567cdef", "memory/smolvm-one-2-0123abcd", "memory/smolvm-two-0123abcd"} {
+		if err := os.MkdirAll(filepath.Join(root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{root + "/memory/smolvm-one-0123abcd", root + "/user.slice/x.scope/smolvm-one-4567cdef"}
+	if got := controlGroups(root, "one"); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }
 
 // killAll ends what a failed test has left running.
