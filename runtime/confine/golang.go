@@ -12,7 +12,7 @@ import (
 // execute, or begin another process.
 func GoRuntime() []Call {
 	return slices.Concat(ofThisArch, Calls(
-		unix.SYS_READ, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_FCNTL, unix.SYS_FSTAT,
+		unix.SYS_READ, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_FSTAT,
 		unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MINCORE, unix.SYS_MREMAP, unix.SYS_BRK,
 		unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK,
 		unix.SYS_FUTEX, unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP,
@@ -22,6 +22,14 @@ func GoRuntime() []Call {
 		unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_SET_TID_ADDRESS, unix.SYS_MEMBARRIER,
 		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2, unix.SYS_PIPE2, unix.SYS_PPOLL,
 	), []Call{
+		// The numbers and modes of what is open: neither whom a file signals nor
+		// leases nor locks.
+		{Nr: unix.SYS_FCNTL, Where: []Arg{Is(1, unix.F_DUPFD)}},
+		{Nr: unix.SYS_FCNTL, Where: []Arg{Is(1, unix.F_DUPFD_CLOEXEC)}},
+		{Nr: unix.SYS_FCNTL, Where: []Arg{Is(1, unix.F_GETFD)}},
+		{Nr: unix.SYS_FCNTL, Where: []Arg{Is(1, unix.F_SETFD)}},
+		{Nr: unix.SYS_FCNTL, Where: []Arg{Is(1, unix.F_GETFL)}},
+		{Nr: unix.SYS_FCNTL, Where: []Arg{Is(1, unix.F_SETFL)}},
 		// Memory is never made executable.
 		{Nr: unix.SYS_MMAP, Where: []Arg{{2, unix.PROT_EXEC, 0}}},
 		{Nr: unix.SYS_MPROTECT, Where: []Arg{{2, unix.PROT_EXEC, 0}}},
@@ -35,15 +43,23 @@ func GoRuntime() []Call {
 	})
 }
 
-// Sockets are what IP sockets take that connect: no listening, and no socket
-// of any other kind, which would reach other processes of this host.
+// Sockets are what sockets of TCP and UDP take that connect: no port of one's
+// own choice, no listening, and no socket of any other kind or protocol, which
+// would reach other processes of this host or say anything on its network.
 func Sockets() []Call {
 	return slices.Concat(Calls(
-		unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_SHUTDOWN, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
+		unix.SYS_CONNECT, unix.SYS_SHUTDOWN, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
 		unix.SYS_GETSOCKOPT, unix.SYS_SETSOCKOPT, unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG,
 		unix.SYS_SENDMMSG, unix.SYS_RECVMMSG, unix.SYS_READV, unix.SYS_WRITEV,
 	), []Call{
-		{Nr: unix.SYS_SOCKET, Where: []Arg{Is(0, unix.AF_INET)}},
-		{Nr: unix.SYS_SOCKET, Where: []Arg{Is(0, unix.AF_INET6)}},
+		Socket(unix.AF_INET, unix.SOCK_STREAM), Socket(unix.AF_INET, unix.SOCK_DGRAM),
+		Socket(unix.AF_INET6, unix.SOCK_STREAM), Socket(unix.AF_INET6, unix.SOCK_DGRAM),
 	})
+}
+
+// Socket lets a socket of this family and type be made, with the type's usual
+// protocol.
+func Socket(family, kind uint32) Call {
+	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	return Call{Nr: unix.SYS_SOCKET, Where: []Arg{Is(0, family), {1, ^uint32(flags), kind}, Is(2, 0)}}
 }

@@ -31,6 +31,8 @@ type Targets struct {
 	Abstract string `json:"abstract"` // a socket without a file
 	TCP      string `json:"tcp"`      // somebody's server
 	Pid      int    `json:"pid"`      // another process of the user
+	// Program is what to execute instead of a shell, where there is none.
+	Program []string `json:"program,omitempty"`
 }
 
 // New makes targets, which all can be reached from here.
@@ -49,7 +51,11 @@ func New(t *testing.T) Targets {
 		t.Cleanup(func() { listener.Close() })
 		targets.TCP = listener.Addr().String()
 	}
+	// A process of the user with no more rights than those who attack it have.
 	victim := exec.Command("cat")
+	if os.Geteuid() == 0 {
+		victim = exec.Command("setpriv", "--bounding-set=-all", "--inh-caps=-all", "cat")
+	}
 	hold, err := victim.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -115,10 +121,15 @@ func (t Targets) attempts() []attempt {
 		{"open an abstract socket", dial("unix", t.Abstract)},
 		{"connect out", dial("tcp", t.TCP)},
 		{"listen", listen},
-		{"execute a shell", func() error { return exec.Command("/bin/sh", "-c", "true").Run() }},
+		{"bind a port", bindPort},
+		{"open a socket of another protocol", otherProtocol},
+		{"open a datagram socket", func() error { return open(unix.AF_UNIX, unix.SOCK_DGRAM, 0) }},
+		{"execute a program", t.execute},
 		{"trace a process", func() error { return unix.PtraceSeize(t.Pid) }},
 		{"read a process's memory", func() error { return readMemory(t.Pid) }},
 		{"signal a process", func() error { return unix.Kill(t.Pid, 0) }},
+		{"have a file signal a process", t.signalFromFile},
+		{"have a socket signal a process", t.signalFromSocket},
 		{"make memory executable", executable},
 		{"make a namespace", namespace},
 		{"remove from the user's home", func() error { return os.Remove(t.Secret) }},
@@ -126,11 +137,73 @@ func (t Targets) attempts() []attempt {
 }
 
 func listen() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// Any address: where the loopback interface is down its own cannot be had.
+	l, err := net.Listen("tcp4", ":0")
 	if err == nil {
 		l.Close()
 	}
 	return err
+}
+
+func bindPort() error {
+	c, err := net.ListenPacket("udp4", ":0")
+	if err == nil {
+		c.Close()
+	}
+	return err
+}
+
+func open(family, kind, protocol int) error {
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// otherProtocol asks for sockets that are neither TCP's nor UDP's. Some kernel
+// has each, and the last needs a privilege.
+func otherProtocol() (err error) {
+	for _, s := range [][2]int{{unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, {unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE}, {unix.SOCK_DGRAM, unix.IPPROTO_ICMP}, {unix.SOCK_RAW, unix.IPPROTO_RAW}} {
+		if err = open(unix.AF_INET, s[0], s[1]); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// execute does without what package os/exec opens first.
+func (t Targets) execute() error {
+	argv := t.Program
+	if argv == nil {
+		argv = []string{"/bin/sh", "-c", "true"}
+	}
+	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{})
+	if err != nil {
+		return err
+	}
+	_, err = syscall.Wait4(pid, nil, 0, nil)
+	return err
+}
+
+// signalFromFile names who gets a file's signals, which comes before asking for
+// them.
+func (t Targets) signalFromFile() error {
+	_, err := unix.FcntlInt(os.Stdout.Fd(), unix.F_SETOWN, t.Pid)
+	return err
+}
+
+// signalFromSocket is signalFromFile by another call, on a socket that may be made.
+func (t Targets) signalFromSocket() error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.IoctlSetPointerInt(fd, unix.SIOCSPGRP, t.Pid)
 }
 
 // readMemory reads where nothing is mapped: EFAULT comes after the question

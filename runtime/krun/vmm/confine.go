@@ -72,7 +72,7 @@ func filter(sharing bool) error {
 // machineCalls are libkrun's and its C library's, as traced: KVM, disks, timers
 // and the one socket, which the jail's root holds.
 func machineCalls() []confine.Call {
-	return slices.Concat(confine.Calls(
+	return slices.Concat(otherProcesses(), confine.Calls(
 		unix.SYS_OPENAT, unix.SYS_STATX, unix.SYS_LSEEK, unix.SYS_IOCTL, unix.SYS_READLINKAT,
 		unix.SYS_PWRITE64, unix.SYS_READV, unix.SYS_WRITEV, unix.SYS_PREADV, unix.SYS_PWRITEV, unix.SYS_PREADV2, unix.SYS_PWRITEV2,
 		unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_FALLOCATE, unix.SYS_FTRUNCATE, unix.SYS_FLOCK, unix.SYS_DUP, unix.SYS_DUP3,
@@ -82,12 +82,28 @@ func machineCalls() []confine.Call {
 		unix.SYS_UNAME, unix.SYS_SYSINFO, unix.SYS_SCHED_SETAFFINITY, unix.SYS_CLOCK_GETRES, unix.SYS_RT_SIGPENDING, unix.SYS_RT_SIGTIMEDWAIT,
 		unix.SYS_CAPGET,
 	), machineCallsOfThisArch, []confine.Call{
-		{Nr: unix.SYS_SOCKET, Where: []confine.Arg{confine.Is(0, unix.AF_UNIX)}},
+		confine.Socket(unix.AF_UNIX, unix.SOCK_STREAM),
+		// Locks on its disks, of open files and of this process.
+		{Nr: unix.SYS_FCNTL, Where: []confine.Arg{confine.Is(1, unix.F_GETLK)}},
+		{Nr: unix.SYS_FCNTL, Where: []confine.Arg{confine.Is(1, unix.F_SETLK)}},
+		{Nr: unix.SYS_FCNTL, Where: []confine.Arg{confine.Is(1, unix.F_OFD_GETLK)}},
+		{Nr: unix.SYS_FCNTL, Where: []confine.Arg{confine.Is(1, unix.F_OFD_SETLK)}},
 		{Nr: unix.SYS_PRCTL, Where: []confine.Arg{confine.Is(0, unix.PR_SET_NAME)}},
 		{Nr: unix.SYS_PRCTL, Where: []confine.Arg{confine.Is(0, unix.PR_GET_NAME)}},
 		// Its own limits, which cannot be raised without privileges.
 		{Nr: unix.SYS_PRLIMIT64, Where: []confine.Arg{confine.Is(0, 0)}},
 	})
+}
+
+// otherProcesses are what of ioctl, which is for KVM, reaches other processes: who
+// gets a socket's signals, and input of a terminal.
+func otherProcesses() []confine.Call {
+	const fiosetown = 0x8901 // asm-generic/sockios.h
+	var calls []confine.Call
+	for _, request := range []uint32{fiosetown, unix.SIOCSPGRP, unix.TIOCSTI, unix.TIOCLINUX} {
+		calls = append(calls, confine.Call{Nr: unix.SYS_IOCTL, Where: []confine.Arg{confine.Is(1, request)}, Errno: unix.EPERM})
+	}
+	return calls
 }
 
 // sharingCalls are what a server of files does for its guest; which files is

@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smolvm/smolvm/runtime/confine"
 	"github.com/smolvm/smolvm/runtime/confine/confinetest"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
@@ -27,7 +29,10 @@ func TestMain(m *testing.M) {
 	}
 	var err error
 	if os.Args[1] == vmspec.LifeEnter {
-		if err = fakeKVM(); err == nil {
+		if err = fakeKVM(); err == nil && os.Getenv(noLandlock) != "" {
+			err = hideLandlock()
+		}
+		if err == nil {
 			os.Exit(Main(os.Args[1:]))
 		}
 	} else {
@@ -48,12 +53,36 @@ func fakeKVM() error {
 	return os.WriteFile("/dev/kvm", nil, 0o600)
 }
 
+// noLandlock makes the first life's kernel one without Landlock.
+const noLandlock = "SMOLVM_TEST_NO_LANDLOCK"
+
+func hideLandlock() error {
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_LANDLOCK_CREATE_RULESET, Jf: 1},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // attackHost is the second life, up to the point where libkrun takes over.
 func attackHost() error {
 	cfg, err := readConfig(os.NewFile(vmspec.FDConfig, "config"))
 	if err != nil {
 		return err
 	}
+	if cfg.ShareTag == unfiltered {
+		return attack(cfg)
+	}
+	// Only Landlock keeps a file's owner from opening for writing what it has open
+	// for reading.
+	landlock := confine.LandlockABI() > 0
 	if err := filter(cfg.ShareTag != ""); err != nil {
 		return err
 	}
@@ -61,13 +90,18 @@ func attackHost() error {
 		if _, err := os.ReadFile(path); err != nil {
 			return fmt.Errorf("what it needs: %w", err)
 		}
-		if err := os.WriteFile(path, []byte("new"), 0); (err == nil) != write {
+		if err := os.WriteFile(path, []byte("new"), 0); (err == nil) != write && (write || landlock) {
 			return fmt.Errorf("write to %s: %v", path, err)
 		}
 	}
 	if err := os.Rename(vmspec.VolumesDir+"/0/file", vmspec.VolumesDir+"/0/sub/file"); err != nil {
 		return fmt.Errorf("what it needs: %w", err)
 	}
+	return attack(cfg)
+}
+
+// attack ends this process unless it fails.
+func attack(cfg vmspec.Config) error {
 	os.Setenv(confinetest.Environ, cfg.Cmdline)
 	if err := confinetest.Attack(os.Stdout); err != nil {
 		return err
@@ -76,8 +110,45 @@ func attackHost() error {
 	return nil
 }
 
+// unfiltered, as the tag of the volumes, leaves the filter out.
+const unfiltered = "unfiltered"
+
 // S3: what a VMM cannot do to its host, should a guest take it over.
 func TestConfinement(t *testing.T) {
+	t.Run("with what this kernel has", func(t *testing.T) { refused(t) })
+	t.Run("without Landlock", func(t *testing.T) { refused(t, noLandlock+"=1") })
+}
+
+func refused(t *testing.T, env ...string) {
+	report := attackFrom(t, "volumes", env...)
+	for what, err := range report {
+		if err == "" {
+			t.Errorf("%s: it works", what)
+		}
+	}
+	if len(report) == 0 {
+		t.Error("nothing was tried")
+	}
+}
+
+// What the filter is for works in the jail without it and without Landlock, so
+// that its failure means something. The rest is what the jail and its namespaces
+// keep away by themselves.
+func TestAttacksAreReal(t *testing.T) {
+	kept := map[string]bool{
+		"read the user's home": true, "write in the user's home": true, "list the root": true, "remove from the user's home": true,
+		"open another machine's socket": true, "open an abstract socket": true, "connect out": true,
+	}
+	for what, err := range attackFrom(t, unfiltered, noLandlock+"=1") {
+		if works := err == ""; works == kept[what] {
+			t.Errorf("%s: works: %v (%s)", what, works, err)
+		}
+	}
+}
+
+// attackFrom has a VMM of a machine with two volumes attack.
+func attackFrom(t *testing.T, tag string, env ...string) map[string]string {
+	t.Helper()
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
 	copyLibraries(t, filepath.Join(root, vmspec.LibDir))
@@ -95,8 +166,10 @@ func TestConfinement(t *testing.T) {
 	file("rw/file")
 	file("ro/file")
 	file("rw/sub/other")
-	targets, _ := json.Marshal(confinetest.New(t))
-	cfg := vmspec.Config{Cmdline: string(targets), ShareTag: "volumes", AgentSocket: "/agent.sock", Jail: &vmspec.Jail{
+	all := confinetest.New(t)
+	all.Program = []string{vmspec.Loader, "--version"}
+	targets, _ := json.Marshal(all)
+	cfg := vmspec.Config{Cmdline: string(targets), ShareTag: tag, AgentSocket: "/agent.sock", Jail: &vmspec.Jail{
 		Root: root, Executable: "/proc/self/exe", Library: file("library"),
 		Volumes: []vmspec.Volume{{Host: filepath.Join(dir, "rw")}, {Host: filepath.Join(dir, "ro"), ReadOnly: true}},
 	}}
@@ -113,18 +186,10 @@ func TestConfinement(t *testing.T) {
 	}
 	cfg.Kernel = inherit("kernel", os.O_RDONLY)
 	cfg.Disks = []vmspec.Disk{{Path: inherit("image", os.O_RDONLY), ReadOnly: true}, {Path: inherit("storage", os.O_RDWR)}}
-	report := runVMM(t, cfg, inherited)
-	for what, err := range report {
-		if err == "" {
-			t.Errorf("%s: it works", what)
-		}
-	}
-	if len(report) == 0 {
-		t.Error("nothing was tried")
-	}
+	return runVMM(t, cfg, inherited, env)
 }
 
-func runVMM(t *testing.T, cfg vmspec.Config, inherited []*os.File) map[string]string {
+func runVMM(t *testing.T, cfg vmspec.Config, inherited []*os.File, env []string) map[string]string {
 	t.Helper()
 	doc, err := json.Marshal(cfg)
 	if err != nil {
@@ -143,7 +208,7 @@ func runVMM(t *testing.T, cfg vmspec.Config, inherited []*os.File) map[string]st
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/proc/self/exe", vmspec.LifeEnter)
-	cmd.Env = []string{}
+	cmd.Env = env // for the first life; the second has none
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.ExtraFiles = append([]*os.File{in, failureW, failureW}, inherited...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC}
