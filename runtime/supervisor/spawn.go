@@ -164,12 +164,15 @@ func (p *Process) start(opts Options, files []*os.File) error {
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
+	// With our copy of its end gone, its own end ends what we write to it.
+	files[0].Close()
 	o := order{Config: opts.Config, Engine: opts.Engine, Scratch: opts.Scratch, Files: len(files), Notices: opts.Notices != nil}
 	if o.Process, err = state.Identify(p.cmd.Process.Pid); err == nil {
 		err = json.NewEncoder(p.link).Encode(&o)
 	}
 	if err != nil {
-		p.Kill()
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait() // not p.Wait: nobody listens yet
 		return fmt.Errorf("instruct the supervisor: %w", err)
 	}
 	return nil
