@@ -147,13 +147,17 @@ cmd_soak() { # use ten machines at random for a time, and print whether what the
   SMOLVM_SOAK=${1:-1h} SMOLVM_SOAK_TABLE=$TOP/build/soak.md cli_tests -timeout 120m -v -run '^TestSoak$'
 }
 
-cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md
+cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md; with arguments, which go to ./bench, only print: ./build.sh bench [-only exec]
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_BENCH[@]}" "${DEPS_LAB[@]}"
   cmd_build
   make_images
   make_bench_images
-  go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" "$@" | tee build/bench.md
-  (($#)) || krun_bench 5 | tee -a build/bench.md
+  if (($#)); then
+    go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" "$@"
+    return
+  fi
+  go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" | tee build/bench.md
+  krun_bench 5 | tee -a build/bench.md
   sed '/^<!-- measured/q' BENCHMARKS.md >build/BENCHMARKS.md
   cat build/bench.md >>build/BENCHMARKS.md
   mv build/BENCHMARKS.md BENCHMARKS.md

@@ -131,7 +131,7 @@ func refused(t *testing.T, env ...string) {
 	}
 }
 
-// What the filter is for works in the jail without it and without Landlock, so
+// S3: what the filter is for works in the jail without it and without Landlock, so
 // that its failure means something. The rest is what the jail and its namespaces
 // keep away by themselves.
 func TestAttacksAreReal(t *testing.T) {

@@ -44,7 +44,7 @@ func TestConfinement(t *testing.T) {
 	}
 }
 
-// The attacks work where nothing is confined, so that their failure means
+// S3: the attacks work where nothing is confined, so that their failure means
 // something.
 func TestAttacksAreReal(t *testing.T) {
 	for what, err := range attack(t, unconfined+"=1") {
