@@ -181,7 +181,8 @@ func Stop(ctx context.Context, states *state.Dir, id string, grace time.Duration
 }
 
 // end asks the supervisor to stop, waits for its end and takes its lock. One
-// that does not answer in time is killed.
+// that does not answer in time is killed; one that nobody waits for any more
+// goes on ending.
 func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File, error) {
 	// Read now: a supervisor may hang after it has removed its record.
 	record, err := dir.ReadRecord()
@@ -191,36 +192,50 @@ func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, grace+patience)
+	patient, cancel := context.WithTimeout(ctx, grace+patience)
 	defer cancel()
-	if conn, err := dir.Dial(ctx); err == nil {
+	if conn, err := dir.Dial(patient); err == nil {
 		// What counts is the lock, not the answer.
-		_, _ = client.Ask(ctx, conn, &wire.Header{Op: wire.OpStop, Stop: &wire.Stop{GraceMillis: grace.Milliseconds()}})
+		_, _ = client.Ask(patient, conn, &wire.Header{Op: wire.OpStop, Stop: &wire.Stop{GraceMillis: grace.Milliseconds()}})
 	}
-	type result struct {
-		lock *os.File
-		err  error
-	}
-	dead := make(chan result, 1)
-	go func() {
-		lock, err := dir.WaitDead()
-		dead <- result{lock, err}
-	}()
+	dead := waitDead(dir)
 	select {
 	case r := <-dead:
 		return r.lock, r.err
-	case <-ctx.Done():
+	case <-patient.Done():
+	}
+	if ctx.Err() != nil {
+		go giveUp(dead)
+		return nil, context.Cause(ctx)
 	}
 	if err := record.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		go func() {
-			if r := <-dead; r.lock != nil {
-				r.lock.Close()
-			}
-		}()
+		go giveUp(dead)
 		return nil, fmt.Errorf("stop a machine that does not answer: %w", err)
 	}
 	r := <-dead
 	return r.lock, r.err
+}
+
+// taken is the alive lock of a machine that ended.
+type taken struct {
+	lock *os.File
+	err  error
+}
+
+func waitDead(dir *state.Machine) <-chan taken {
+	dead := make(chan taken, 1)
+	go func() {
+		lock, err := dir.WaitDead()
+		dead <- taken{lock, err}
+	}()
+	return dead
+}
+
+// giveUp gives the lock back when it comes after all.
+func giveUp(dead <-chan taken) {
+	if r := <-dead; r.lock != nil {
+		r.lock.Close()
+	}
 }
 
 // Exec connects for an exec and returns what the machine was started with.

@@ -17,6 +17,7 @@ import (
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/client"
 	"github.com/smolvm/smolvm/runtime/daemon"
+	"github.com/smolvm/smolvm/runtime/state"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
 
@@ -230,20 +231,44 @@ func TestMachineEnds(t *testing.T) {
 func TestStopHungSupervisor(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	process := w.record().Process
-	if err := process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	// Until all its threads have stopped it might still answer.
-	if err := unix.Waitid(unix.P_PID, process.PID, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
-		t.Fatal(err)
-	}
+	w.freeze()
 	if stopped, err := daemon.Stop(t.Context(), w.states, "m", 0); !stopped || err != nil {
 		t.Errorf("%v, %v", stopped, err)
 	}
 	w.stopped()
 	w.start()
 	w.works()
+}
+
+// D4: a stop that its user gives up kills nothing.
+func TestStopGivenUp(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	process := w.freeze()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("^C")
+	cancel(why)
+	if stopped, err := daemon.Stop(ctx, w.states, "m", time.Hour); stopped || !errors.Is(err, why) {
+		t.Errorf("%v, %v", stopped, err)
+	}
+	if err := process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatalf("the supervisor is gone: %v", err)
+	}
+	w.works()
+}
+
+// freeze keeps the supervisor from answering.
+func (w *world) freeze() state.Process {
+	w.Helper()
+	process := w.record().Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		w.Fatal(err)
+	}
+	// Until all its threads have stopped it might still answer.
+	if err := unix.Waitid(unix.P_PID, process.PID, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		w.Fatal(err)
+	}
+	return process
 }
 
 // SIGTERM, as at the host's shutdown, stops a daemon in order.
