@@ -187,17 +187,20 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 }
 
 // Disqualify takes note of the reason why the machine's engine does not work
-// here after all, and says whether preparing again can lead to another one.
+// here after all, and says whether preparing again can lead to another one. It
+// closes the machine, of which nothing may run any more.
 func (m *Machine) Disqualify(reason *runtime.UnusableError) bool {
 	d, ok := m.engine.(runtime.Disqualifier)
 	if ok {
 		d.Disqualify(reason.Reason)
 	}
+	m.Close()
 	m.abandonLayer()
 	return ok && m.Config.Isolation == machine.IsolationAuto
 }
 
-// Close gives up our own leases; a machine that was started has its own.
+// Close gives up our own leases; a machine that was started has its own. It may
+// be called again.
 func (m *Machine) Close() {
 	for _, e := range m.entries {
 		e.Close()

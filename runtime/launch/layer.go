@@ -59,7 +59,7 @@ func (m *Machine) keepLayer(p *Pack, asked int64) error {
 }
 
 // abandonLayer takes back a layer that began with a start that failed: another
-// engine may begin it. The machine may be closed by now.
+// engine may begin it. The machine is closed.
 func (m *Machine) abandonLayer() {
 	if !m.fresh {
 		return

@@ -128,18 +128,17 @@ func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, ar
 		return false, err
 	}
 	if lost(err) {
-		reason := keeper.Reason()
-		err = fmt.Errorf("the machine ended before the command: %w", reason)
-		var unusable *runtime.UnusableError
-		again = errors.As(reason, &unusable) && m.Disqualify(unusable)
+		err = fmt.Errorf("the machine ended before the command: %w", keeper.Reason())
 	} else if trace.On(ctx) {
 		// The report came before the command's first word.
 		if status, readyErr := keeper.Ready(ctx); readyErr == nil {
 			trace.Supervisor(ctx, status.Phases)
 		}
 	}
-	// Nothing of the machine is left when we are gone.
-	defer trace.Begin(ctx, "end")()
+	// Nothing of the machine is left when we are gone, or try again.
+	ended := trace.Begin(ctx, "end")
 	_ = keeper.Wait()
-	return again, err
+	ended()
+	var unusable *runtime.UnusableError
+	return errors.As(err, &unusable) && m.Disqualify(unusable), err
 }
