@@ -60,7 +60,7 @@ keep_seeds() {
   found=$(go env GOCACHE)/fuzz/$(go list "$1")/$2
   [[ -d $found ]] || return 0
   mkdir -p "$kept"
-  find "$found" -type f -size -3 -printf '%s %p\n' | sort -n | head -n 12 | while read -r _ input; do
+  find "$found" -type f -size -3 -printf '%s %p\n' | sort -n | sed -n 1,12p | while read -r _ input; do
     cp -n "$input" "$kept/"
   done
 }
