@@ -78,6 +78,33 @@ func (w *faultWorld) word(args ...string) {
 	}
 }
 
+// copied is what cp copies: more than one read's worth.
+var copied = strings.Repeat("all of it\n", 1<<16)
+
+func (w *faultWorld) file(name string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.dir, name), []byte(copied), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// whole demands that the copy on the host is complete, or another text, and that
+// nothing else is there but what a copy that was killed had begun.
+func (w *faultWorld) whole(or ...string) {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, "out")
+	text, err := os.ReadFile(filepath.Join(dir, "file"))
+	if err != nil || string(text) != copied && !slices.Contains(or, string(text)) {
+		w.t.Errorf("the copy has %d of %d bytes: %v", len(text), len(copied), err)
+	}
+	names, _ := os.ReadDir(dir)
+	for _, n := range names {
+		if n.Name() != "file" && !strings.HasPrefix(n.Name(), ".smolvm-copy-") {
+			w.t.Errorf("beside the copy: %s", n.Name())
+		}
+	}
+}
+
 func faultCommands() []faultCommand {
 	nothing := func(*faultWorld) {}
 	run := func(w *faultWorld) { w.word() }
@@ -107,6 +134,25 @@ func faultCommands() []faultCommand {
 		{"run", run, ours("echo", "word"), "word\n", run},
 		{"start", run, ours("start"), "", daemon},
 		{"exec", started, ours("exec", "echo", "word"), "word\n", func(w *faultWorld) { w.word("exec"); w.do("busybox", "stop") }},
+		{"cp into the machine", func(w *faultWorld) { started(w); w.file("file") }, ours("cp", "file", ":/root/file"), "", func(w *faultWorld) {
+			w.do("busybox", "cp", "file", ":/root/file")
+			if out := w.do("busybox", "exec", "sh", "-c", "cat /root/file; ls -A /root"); out != copied+"file\n" {
+				w.t.Errorf("in the machine are %d bytes, not %d and one name", len(out), len(copied))
+			}
+			w.do("busybox", "stop")
+		}},
+		{"cp out of the machine", func(w *faultWorld) {
+			started(w)
+			w.file("file")
+			w.do("busybox", "cp", "file", ":/root/file")
+			os.Mkdir(filepath.Join(w.dir, "out"), 0o700)
+			os.WriteFile(filepath.Join(w.dir, "out", "file"), []byte("old"), 0o600)
+		}, ours("cp", ":/root/file", "out/file"), "", func(w *faultWorld) {
+			w.whole("old")
+			w.do("busybox", "cp", ":/root/file", "out/file")
+			w.whole()
+			w.do("busybox", "stop")
+		}},
 		{"stop", started, ours("stop"), "", func(w *faultWorld) { w.do("busybox", "stop"); daemon(w) }},
 		{"prune", run, func(*faultWorld) []string { return []string{filepath.Join(dist, "smolvm"), "cache", "prune"} }, `(/\S+\n)*removed \d+ entr.*\n`, run},
 	}
