@@ -45,7 +45,12 @@ func (b *bench) pack() error {
 func (b *bench) do(name string, args ...string) error { return b.doIn(b.cache(), name, args...) }
 
 func (b *bench) doIn(cache, name string, args ...string) error {
-	cmd := b.command(cache, name, args...)
+	return output(b.command(cache, name, args...))
+}
+
+// output runs a command to its end; the error has what it wrote to its standard
+// error.
+func output(cmd *exec.Cmd) error {
 	var errOut bytes.Buffer
 	cmd.Stderr = &errOut
 	if err := cmd.Run(); err != nil {

@@ -1,19 +1,29 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
 
+// tree is the python image as a directory.
+func (b *bench) tree() (string, error) {
+	tree := filepath.Join(b.dir, "tree")
+	if err := os.Mkdir(tree, 0o755); errors.Is(err, fs.ErrExist) {
+		return tree, nil
+	} else if err != nil {
+		return "", err
+	}
+	return tree, b.do("tar", "-C", tree, "-xf", filepath.Join(b.images, "python.tar"))
+}
+
 // beside puts a warm run next to what other tools do with the same files. None
 // of them gives the command a kernel of its own but runsc, which is Debian's.
 func (b *bench) beside() ([]line, error) {
-	tree := filepath.Join(b.dir, "beside")
-	if err := os.Mkdir(tree, 0o755); err != nil {
-		return nil, err
-	}
-	if err := b.do("tar", "-C", tree, "-xf", filepath.Join(b.images, "python.tar")); err != nil {
+	tree, err := b.tree()
+	if err != nil {
 		return nil, err
 	}
 	direct, err := b.newDirect("python")

@@ -17,6 +17,7 @@ var rows = []row{
 	{"run", (*bench).warmRun},
 	{"phases", (*bench).phases},
 	{"beside", (*bench).beside},
+	{"containers", (*bench).containers},
 	{"exec", (*bench).exec},
 	{"first", (*bench).firstRun},
 	{"size", (*bench).imageSize},

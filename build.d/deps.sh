@@ -6,7 +6,7 @@ DEPS_BUILD=(git:git gcc:gcc npm:npm)
 DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
 DEPS_BENCH=(
   make:make dpkg-source:dpkg-dev # what crun is built with
-  bwrap:bubblewrap runsc:runsc slirp4netns:slirp4netns # what machines are compared with
+  bwrap:bubblewrap runsc:runsc slirp4netns:slirp4netns crun:crun podman:podman # what machines are compared with
 )
 DEPS_LAB=(
   qemu-system-x86_64:qemu-system-x86 # brings virtiofsd
