@@ -134,7 +134,7 @@ cmd_faults() { # kill and fail our commands at points of chance, print what was 
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}"
   cmd_build
   make_images
-  SMOLVM_FAULTS=${1:-5} SMOLVM_FAULTS_TABLE=$TOP/build/faults.md SMOLVM_LONG=1 cli_tests -timeout 120m -v -run '^(TestFaults|TestParallelFirstRuns|TestParallelStarts|TestStartStopExecInAnyOrder|TestKillsInAnyOrder)$'
+  SMOLVM_FAULTS=${1:-5} SMOLVM_FAULTS_TABLE=$TOP/build/faults.md SMOLVM_LONG=1 cli_tests -timeout 120m -v -run '^(TestFaults|TestParallelFirstRuns|TestParallelStarts|TestStartStopExecInAnyOrder|TestNamedInAnyOrder|TestKillsInAnyOrder)$'
   sed '/^<!-- measured/q' test/FAULTS.md >build/FAULTS.md
   cat build/faults.md >>build/FAULTS.md
   mv build/FAULTS.md test/FAULTS.md

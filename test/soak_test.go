@@ -32,17 +32,41 @@ func soakTime(t *testing.T) time.Duration {
 // usage is what ten idle machines of a world take.
 type usage struct{ memory, descriptors, disk int64 }
 
-// Ten machines of one pack in random use: afterwards, idle again, they take no
-// more memory, file descriptors and disk than before. Two of them are never
-// stopped, so that what a supervisor loses adds up.
+// soaked is how a machine is used: one of a pack, or one with a definition.
+type soaked struct{ start, stop, exec []string }
+
+// soakedMachines are of both kinds, taking turns.
+func soakedMachines(t *testing.T, w *faultWorld, n int) (all []soaked) {
+	for i := range n {
+		if name := "m" + strconv.Itoa(i); i%2 == 0 {
+			flag := "--name=" + name
+			all = append(all, soaked{[]string{"busybox", "start", flag}, []string{"busybox", "stop", flag}, []string{"busybox", "exec", "-i", flag}})
+		} else {
+			w.ok(t, "smolvm", "microvm", "create", name, images+"/busybox")
+			verb := func(verb string, more ...string) []string {
+				return append([]string{"smolvm", "microvm", verb}, more...)
+			}
+			all = append(all, soaked{verb("start", name), verb("stop", name), verb("exec", "-i", name, "--")})
+		}
+	}
+	return all
+}
+
+// Ten machines in random use, of a pack and named ones: afterwards, idle again,
+// they take no more memory, file descriptors and disk than before. One of each
+// kind is never stopped, so that what a supervisor loses adds up.
 func TestSoak(t *testing.T) {
 	w := newFaultWorld(t, "")
-	const machines, steady, users = 10, 2, 3
-	name := func(i int) string { return "--name=m" + strconv.Itoa(i) }
+	const count, steady, users = 10, 2, 3
+	machines := soakedMachines(t, w, count)
+	do := func(argv []string, more ...string) {
+		argv = append(argv[:len(argv):len(argv)], more...)
+		w.ok(t, argv[0], argv[1:]...)
+	}
 	idle := func() usage {
-		parallel(machines, func(i int) { w.ok(t, "busybox", "start", name(i)) })
-		for i := range machines {
-			w.ok(t, "busybox", "exec", name(i), "true")
+		parallel(count, func(i int) { do(machines[i].start) })
+		for _, m := range machines {
+			do(m.exec, "true")
 		}
 		return measure(t, w.dir)
 	}
@@ -54,7 +78,7 @@ func TestSoak(t *testing.T) {
 		for range users {
 			wg.Go(func() {
 				for time.Since(began) < limit && !t.Failed() {
-					use(t, w, name, machines, steady)
+					use(t, w, machines, steady)
 					actions.Add(1)
 				}
 			})
@@ -69,7 +93,7 @@ func TestSoak(t *testing.T) {
 	busy(soakTime(t))
 	lasted := time.Since(began).Round(time.Second)
 	after := idle()
-	parallel(machines, func(i int) { w.ok(t, "busybox", "stop", name(i)) })
+	parallel(count, func(i int) { do(machines[i].stop) })
 	table := fmt.Sprintf("| ten idle machines | before | after %v and %d actions |\n|---|---|---|\n| memory (PSS) | %.1f MB | %.1f MB |\n| file descriptors | %d | %d |\n| disk | %.1f MB | %.1f MB |\n",
 		lasted, actions.Load(), mega(before.memory), mega(after.memory), before.descriptors, after.descriptors, mega(before.disk), mega(after.disk))
 	t.Log("\n" + table)
@@ -86,17 +110,21 @@ func TestSoak(t *testing.T) {
 }
 
 // use is one action of somebody.
-func use(t *testing.T, w *faultWorld, name func(int) string, machines, steady int) {
-	i := rand.IntN(machines)
+func use(t *testing.T, w *faultWorld, machines []soaked, steady int) {
+	i := rand.IntN(len(machines))
+	do := func(in string, argv []string, more ...string) result {
+		argv = append(argv[:len(argv):len(argv)], more...)
+		return w.run(t, in, argv[0], argv[1:]...)
+	}
 	switch rand.IntN(6) {
 	case 0:
 		if i >= steady {
-			w.run(t, "", "busybox", "stop", name(i)) // while others use it, as it may be
+			do("", machines[i].stop) // while others use it, as it may be
 		}
 	case 1:
-		w.run(t, "", "busybox", "start", name(i))
+		do("", machines[i].start)
 	case 2:
-		if r := w.run(t, strings.Repeat("x", 1<<20), "busybox", "exec", name(rand.IntN(steady)), "cat"); r.status == 0 && len(r.stdout) != 1<<20 {
+		if r := do(strings.Repeat("x", 1<<20), machines[rand.IntN(steady)].exec, "cat"); r.status == 0 && len(r.stdout) != 1<<20 {
 			t.Errorf("exec cat: %d bytes", len(r.stdout))
 		}
 	case 3:
@@ -104,7 +132,7 @@ func use(t *testing.T, w *faultWorld, name func(int) string, machines, steady in
 			t.Errorf("run: %q", out)
 		}
 	default:
-		if r := w.run(t, "", "busybox", "exec", name(i), "echo", "word"); r.status == 0 && r.stdout != "word\n" {
+		if r := do("", machines[i].exec, "echo", "word"); r.status == 0 && r.stdout != "word\n" {
 			t.Errorf("exec: %+v", r)
 		}
 	}
