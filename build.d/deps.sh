@@ -18,7 +18,7 @@ DEPS_TEST=(
   busybox:busybox-static e2fsck:e2fsprogs fsck.erofs:erofs-utils
   ssh-keygen:openssh-client strace:strace
   dnsmasq:dnsmasq-base ip:iproute2 newuidmap:uidmap setpriv:util-linux
-  nginx:nginx-light curl:curl dig:dnsutils
+  nginx:nginx-light curl:curl dig:dnsutils iperf3:iperf3
 )
 
 # need ENTRY...: installs the packages of missing commands, and asks for Go.

@@ -1,6 +1,9 @@
 package test
 
 import (
+	"bufio"
+	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -51,6 +54,7 @@ func TestJudges(t *testing.T) {
 			}
 		})
 	}
+	t.Run("iperf3", func(t *testing.T) { iperf(t, in) })
 	t.Run("IPv6, inside and published", func(t *testing.T) { publishedSix(t, w) })
 }
 
@@ -81,6 +85,49 @@ func serveNginx(t *testing.T, page string) {
 			_ = exec.Command("kill", strings.TrimSpace(string(b))).Run()
 		}
 	})
+}
+
+// iperf has iperf3 count what it sends: over TCP both ways on several
+// connections at once, and over UDP at a rate that nothing needs to drop.
+func iperf(t *testing.T, in func(string, ...string) result) {
+	for name, flags := range map[string]string{"up": "-P 4", "down": "-P 4 -R", "datagrams up": "-u -b 2M -l 1000", "datagrams down": "-u -b 2M -l 1000 -R"} {
+		server := exec.CommandContext(t.Context(), "iperf3", "-s", "-1", "-B", "203.0.113.10", "--forceflush")
+		out, err := server.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for lines.Scan() && !strings.Contains(lines.Text(), "Server listening") {
+		}
+		r := in("judge iperf3 -J -c 203.0.113.10 -t 1 "+flags, "--allow-cidr", "203.0.113.10")
+		_, _ = io.Copy(io.Discard, out)
+		if err := server.Wait(); err != nil {
+			t.Errorf("%s: the server: %v", name, err)
+		}
+		var report struct {
+			Error string
+			End   struct {
+				Sum struct {
+					LostPercent float64 `json:"lost_percent"`
+				}
+				SumSent, SumReceived struct{ Bytes int64 }
+			}
+		}
+		text := strings.NewReplacer("sum_sent", "SumSent", "sum_received", "SumReceived").Replace(r.stdout)
+		if err := json.Unmarshal([]byte(text), &report); err != nil || report.Error != "" || r.status != 0 {
+			t.Fatalf("%s: %+v: %v", name, r, err)
+		}
+		if got := report.End.SumReceived.Bytes; got < 100<<10 || got > report.End.SumSent.Bytes {
+			t.Errorf("%s: %d bytes received of %d", name, got, report.End.SumSent.Bytes)
+		}
+		if lost := report.End.Sum.LostPercent; lost > 5 {
+			t.Errorf("%s: %.1f %% of the datagrams lost", name, lost)
+		}
+		t.Logf("%s: %.0f Mbit/s", name, float64(report.End.SumReceived.Bytes)*8e-6)
+	}
 }
 
 // publishedSix asks a server that listens on :: of the machine by way of the
