@@ -26,6 +26,8 @@ type Options struct {
 	Image string
 	// Source is how to find it.
 	Source source.Options
+	// Opened, when set, is the image itself, which Build closes.
+	Opened *source.Image
 	// Output is the stub's path; the sidecar's is Output + ".smolmachine".
 	Output string
 	// SingleFile appends the sidecar to the stub instead.
@@ -96,9 +98,11 @@ func Build(ctx context.Context, opts Options) (Result, error) {
 		return Result{}, err
 	}
 	defer out.abort()
-	img, err := source.Open(ctx, opts.Image, opts.Source)
-	if err != nil {
-		return Result{}, err
+	img := opts.Opened
+	if img == nil {
+		if img, err = source.Open(ctx, opts.Image, opts.Source); err != nil {
+			return Result{}, err
+		}
 	}
 	defer img.Close()
 	b := &builder{opts: opts, img: img, parts: parts, out: out}

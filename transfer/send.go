@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,9 @@ type Source struct {
 	// Name is what the root is called in the stream; "" makes a stream for
 	// Receive, anything else an archive for everybody.
 	Name string
+	// Layer makes the archive a layer of an OCI image: Path is the upper
+	// directory of an overlay that nobody changes meanwhile.
+	Layer bool
 }
 
 // Send writes the file or directory src to w as a tar stream. Symbolic links
@@ -37,7 +41,7 @@ func Send(w io.Writer, src Source) error {
 	if err != nil {
 		return err
 	}
-	s := &sender{tar: tar.NewWriter(w), plain: src.Name != "", seen: map[inode]string{}}
+	s := &sender{tar: tar.NewWriter(w), plain: src.Name != "" || src.Layer, layer: src.Layer, seen: map[inode]string{}}
 	name := src.Name
 	if name == "" {
 		name = "."
@@ -74,6 +78,7 @@ type sender struct {
 	tar   *tar.Writer
 	root  *os.Root
 	plain bool
+	layer bool
 	// seen are names in the stream of files with several.
 	seen map[inode]string
 	left LeftOutError
@@ -163,8 +168,15 @@ func (s *sender) entry(at, name string, info os.FileInfo) error {
 	h.Name, h.Uname, h.Gname = name, "", ""
 	h.AccessTime, h.ChangeTime = h.ModTime, h.ModTime
 	h.Format = tar.FormatPAX
+	if s.layer {
+		if done, err := s.overlaid(at, h, info); done || err != nil {
+			return err
+		}
+	}
 	if info.IsDir() {
-		h.Name += "/"
+		if !strings.HasSuffix(h.Name, "/") {
+			h.Name += "/"
+		}
 		return s.tar.WriteHeader(h)
 	}
 	if st.Nlink > 1 {

@@ -50,11 +50,24 @@ var steps = []step{
 	{"leaving the agent's disk", leaveDisk},
 }
 
+// layerSteps make the writable layer the whole machine.
+var layerSteps = []step{
+	{"setting the clock", setClock},
+	{"mounting the writable layer", mountUpper},
+	{"taking the writable layer for the root file system", bindLayer},
+	{"entering the root file system", enterRoot},
+	{"leaving the agent's disk", leaveDisk},
+}
+
 // Run boots the machine and returns the kernel's release. After an error the
 // machine is of no use.
 func Run(b *wire.Boot) (kernel string, err error) {
 	unix.Umask(0o022)
-	for _, s := range steps {
+	todo := steps
+	if b.LayerOnly {
+		todo = layerSteps
+	}
+	for _, s := range todo {
 		if err := s.do(b); err != nil {
 			return "", fmt.Errorf("%s: %w", s.name, err)
 		}

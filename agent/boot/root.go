@@ -65,6 +65,13 @@ func mountOverlay(b *wire.Boot) error {
 		"lowerdir="+imagePath(b)+",upperdir="+upper+",workdir="+work)
 }
 
+// bindLayer makes what is in the layer the root. It is no place for commands:
+// what the image has is not there, and what was removed from it is, as
+// whiteouts.
+func bindLayer(*wire.Boot) error {
+	return mount(upperDir+"/upper", rootDir, "", unix.MS_BIND, "")
+}
+
 // enterRoot makes the image the place where absolute paths begin, and keeps the
 // agent's disk as the working directory.
 func enterRoot(*wire.Boot) error {

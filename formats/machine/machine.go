@@ -30,6 +30,9 @@ type Config struct {
 	// keeps what is written there. Without it, that is gone when the machine
 	// is. Its contents are the engine's affair.
 	Persist string `json:"persist,omitempty"`
+	// LayerOnly machines show what is in Persist itself, not over the image: it
+	// can be copied out, and no command runs.
+	LayerOnly bool `json:"layerOnly,omitempty"`
 
 	// Isolation is the level that was asked for, or IsolationAuto.
 	Isolation string            `json:"isolation"`

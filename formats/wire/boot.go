@@ -15,6 +15,9 @@ type Boot struct {
 	Image Mount `json:"image"`
 	// Upper holds what is written to the root file system.
 	Upper Upper `json:"upper"`
+	// LayerOnly: what Upper holds is itself the root file system, for it to be
+	// copied out. No command can run.
+	LayerOnly bool `json:"layerOnly,omitempty"`
 	// Share, if it has a type, is mounted on the agent's /volumes: one device
 	// that carries all volumes.
 	Share Mount `json:"share,omitzero"`

@@ -26,6 +26,9 @@ type Copy struct {
 	// Name is what the root of an archive for everybody is called; without it
 	// the archive is for package transfer.
 	Name []byte `json:"name,omitempty"`
+	// Layer: the archive is a layer of an OCI image, made of an overlay's upper
+	// directory at Path.
+	Layer bool `json:"layer,omitempty"`
 }
 
 func (c *Copy) check() error {

@@ -66,6 +66,8 @@ type Options struct {
 	// File, when set, is shown every regular file of the finished image, in the
 	// order of their names, which have no leading slash.
 	File func(name string, executable bool, contents *io.SectionReader)
+	// Base, when set, is an image that Write has written: the layers go over it.
+	Base io.ReaderAt
 	// Built is recorded as the image's build time; the zero Time stands for
 	// 1970. Never the clock: the same input gives the same bytes.
 	Built time.Time
@@ -106,6 +108,11 @@ const maxNotes = 20
 // contents are useless.
 func Write(ctx context.Context, layers []Layer, dst *os.File, opts Options) (Stats, error) {
 	m := newMerge(ctx, dst, opts)
+	if opts.Base != nil {
+		if err := m.base(opts.Base); err != nil {
+			return m.stats, err
+		}
+	}
 	for n, layer := range layers {
 		if err := m.layer(n+1, layer); err != nil {
 			return m.stats, fmt.Errorf("layer %d of %d (%s): %w", n+1, len(layers), layer.Name, err)

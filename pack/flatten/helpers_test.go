@@ -122,6 +122,20 @@ func buildLayers(t *testing.T, opts Options, archives ...[]byte) (string, error)
 	return image, err
 }
 
+// buildOver writes an image of layers over another image.
+func buildOver(t *testing.T, image string, archives ...[]byte) string {
+	t.Helper()
+	base, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	if image, err = buildLayers(t, Options{Base: base}, archives...); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
 // list reads an image with go-erofs and describes every file but the root in a
 // line: name, then link target or contents for those that have them. A directory's
 // name ends in a slash; "*N" says that a file has N names.

@@ -100,6 +100,7 @@ func TestKernelSees(t *testing.T) {
 		`upper -rw-r--r-- 0:0 1700000000.0000000000 1 1 `,
 		`year2500 -rw-r--r-- 0:0 16725225600.0000000000 1 0 `,
 	}
+	sameLines(t, find(t, mount(t, buildOver(t, image))), want)
 	root := mount(t, image)
 	sameLines(t, find(t, root), want)
 	for name, rdev := range map[string]uint64{"null": unix.Mkdev(1, 3), "blk": unix.Mkdev(259, 300)} {
@@ -131,7 +132,7 @@ func TestXattrs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := mount(t, image)
+	root := mount(t, buildOver(t, image)) // and those of an image below
 	for name, want := range map[string]map[string]string{
 		"cap": {"security.capability": capability}, "acl": {"system.posix_acl_access": acl},
 		"acl-dir": {"system.posix_acl_default": acl}, "user": {}, "big": {"user.big": big},

@@ -201,6 +201,14 @@ func TestMerge(t *testing.T) {
 			if got, want := strings.Join(list(t, image), "\n"), strings.Join(tc.want, "\n"); got != want {
 				t.Errorf("the image holds\n%s\nwant\n%s", got, want)
 			}
+			// The same comes of the last layer over an image of the others.
+			last := max(0, len(archives)-1)
+			if image, err = buildLayers(t, Options{}, archives[:last]...); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := strings.Join(list(t, buildOver(t, image, archives[last:]...)), "\n"), strings.Join(tc.want, "\n"); got != want {
+				t.Errorf("in two steps the image holds\n%s\nwant\n%s", got, want)
+			}
 		})
 	}
 }

@@ -77,9 +77,10 @@ func (m *Maker) key() hash.Hash {
 }
 
 // Key names the root file system in the cache. It is empty for a directory,
-// whose contents are known only by reading it.
+// whose contents are known only by reading it, and for an image that goes over
+// another, which is packed once.
 func (m *Maker) Key() string {
-	if m.Image.Dir != "" {
+	if m.Image.Dir != "" || m.Image.Base != nil {
 		return ""
 	}
 	h := m.key()
@@ -154,6 +155,7 @@ func (m *Maker) merge(ctx context.Context, f *os.File, grown func()) error {
 	m.software = sbom.Finder{}
 	opts := flatten.Options{
 		Built: m.Created,
+		Base:  m.Image.Base,
 		File:  m.software.File,
 		Progress: func(done int64) {
 			m.Progress.Step(StepFlatten, done, 0)

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,6 +84,10 @@ type Image struct {
 	Digest, ConfigDigest string
 	Platform             manifest.Platform
 	Config               manifest.ImageConfig
+	// Base is what flattening the layers of BaseDiffIDs gave, if that has been
+	// done already; Layers go over it.
+	Base        io.ReaderAt
+	BaseDiffIDs []string
 	// Layers are lowest first.
 	Layers []Layer
 	// Dir is the root file system's directory when there are no layers.
@@ -93,7 +98,7 @@ type Image struct {
 
 // DiffIDs are the digests of the uncompressed layers, lowest first.
 func (i *Image) DiffIDs() []string {
-	var ids []string
+	ids := slices.Clone(i.BaseDiffIDs)
 	for _, l := range i.Layers {
 		ids = append(ids, l.DiffID)
 	}

@@ -123,6 +123,7 @@ func (k *keeper) tellAgent() error {
 	b := k.instance.Guest()
 	cfg := k.order.Config
 	b.Hostname = cfg.Hostname
+	b.LayerOnly = cfg.LayerOnly
 	b.UnixNano = time.Now().UnixNano()
 	if cfg.Network.Enabled {
 		b.Nameservers = []string{network.Gateway.String()}
