@@ -131,7 +131,7 @@ func (a *Agent) bootOnce(b *wire.Boot) *wire.Reply {
 	a.boot.Do(func() {
 		defer close(a.booted)
 		var err error
-		if r.Kernel, err = boot.Run(b); err == nil {
+		if r.Kernel, err = boot.Run(b); err == nil && !b.LayerOnly {
 			a.runner, err = exec.New(a.reaper, boot.Cgroup, b.OwnKernel)
 		}
 		r.Error = nil
@@ -155,6 +155,10 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 		return
 	}
 	defer a.requests.RUnlock()
+	if a.runner == nil {
+		reply(stream, frames, &wire.Reply{Error: &wire.Error{Code: wire.CodeBadRequest, Message: "this machine is only its writable layer; no command can run in it"}})
+		return
+	}
 	a.runner.Serve(stream, frames, req)
 }
 

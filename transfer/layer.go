@@ -17,15 +17,13 @@ import (
 const (
 	whiteoutPrefix = ".wh."
 	opaqueWhiteout = ".wh..wh..opq"
-	overlayPrefix  = "trusted.overlay."
-	opaqueXattr    = overlayPrefix + "opaque"
 	// xattrRecord begins the PAX record of an extended attribute.
 	xattrRecord = "SCHILY.xattr."
 )
 
-// borrowed are the overlay's notes that a file's contents or name are another's
-// below it: such a layer makes no sense alone.
-var borrowed = []string{overlayPrefix + "redirect", overlayPrefix + "metacopy"}
+// overlayPrefixes begin the names of an overlay's notes: Linux's, and gVisor's
+// (and Linux's with the option userxattr).
+var overlayPrefixes = []string{"trusted.overlay.", "user.overlay."}
 
 // overlaid says of a file in an overlay's upper directory what a layer says of
 // it. done: everything is said.
@@ -38,20 +36,19 @@ func (s *sender) overlaid(at string, h *tar.Header, info os.FileInfo) (done bool
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", h.Name, err)
 	}
-	opaque := attributes[opaqueXattr] == "y"
-	for _, name := range borrowed {
-		if _, ok := attributes[name]; ok {
-			return false, fmt.Errorf("%s: the overlay has noted %s, which a layer cannot say", h.Name, name)
-		}
-	}
+	opaque := false
 	for name, value := range attributes {
-		if strings.HasPrefix(name, overlayPrefix) || strings.HasPrefix(name, "user.overlay.") {
-			continue
+		switch noted(name) {
+		case "":
+			if h.PAXRecords == nil {
+				h.PAXRecords = map[string]string{}
+			}
+			h.PAXRecords[xattrRecord+name] = value
+		case "opaque":
+			opaque = value == "y"
+		case "redirect", "metacopy":
+			return false, fmt.Errorf("%s: the overlay has noted %s: a part of it is another file's below, which a layer cannot say", h.Name, name)
 		}
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
-		}
-		h.PAXRecords[xattrRecord+name] = value
 	}
 	if !info.IsDir() || !opaque {
 		return false, nil
@@ -61,6 +58,16 @@ func (s *sender) overlaid(at string, h *tar.Header, info os.FileInfo) (done bool
 		return true, err
 	}
 	return true, s.tar.WriteHeader(&tar.Header{Name: h.Name + opaqueWhiteout, Typeflag: tar.TypeReg, Mode: 0o600, Format: tar.FormatPAX})
+}
+
+// noted is the name of an overlay's note, empty for any other attribute.
+func noted(name string) string {
+	for _, prefix := range overlayPrefixes {
+		if note, ok := strings.CutPrefix(name, prefix); ok {
+			return note
+		}
+	}
+	return ""
 }
 
 // xattrs are a file's extended attributes; where there can be none, there are

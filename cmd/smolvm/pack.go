@@ -17,7 +17,7 @@ import (
 
 func packCommand() *cli.Command {
 	return &cli.Command{
-		Name: "pack", Args: "IMAGE -o FILE", Interspersed: true,
+		Name: "pack", Args: "IMAGE|--from-machine NAME -o FILE", Interspersed: true,
 		Short: "Turn an image into an executable and its sidecar",
 		Long: `IMAGE is a registry's image (alpine:3.20, docker://ghcr.io/owner/name@sha256:…),
 docker-archive:FILE[:NAME], oci:DIR[:TAG], oci-archive:FILE[:TAG], rootfs:DIR,
@@ -26,6 +26,7 @@ Logins of docker and podman are used.`,
 		Examples: []string{
 			"smolvm pack alpine:3.20 -o ./my-app && ./my-app echo hello",
 			"docker save my-image | smolvm pack - -o ./my-app --cpus 2 --mem 1G",
+			"smolvm pack --from-machine web -o ./web-app",
 			"smolvm pack oci:layout:v1 -o ./my-app -e MODE=test -w /src --single-file",
 		},
 		New: func(flags *pflag.FlagSet) cli.RunFunc {
@@ -61,6 +62,12 @@ func runPack(ctx context.Context, o packOptions, flags *pflag.FlagSet, args []st
 	opts.Note = func(s string) {
 		if !o.quiet {
 			bars.say("note: " + s)
+		}
+	}
+	if o.machine != "" {
+		if err := takeMachine(ctx, o.machine, &opts, stdio); err != nil {
+			bars.close()
+			return err
 		}
 	}
 	res, err := pack.Build(ctx, opts)

@@ -27,6 +27,7 @@ type packOptions struct {
 	cpus                             int
 	env, labels, engines             []string
 	single, quiet, tlsVerify         bool
+	machine                          string
 	network                          flags.Network
 	key                              string
 	secrets                          passphrases
@@ -34,6 +35,7 @@ type packOptions struct {
 
 func (o *packOptions) register(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write; its sidecar is FILE.smolmachine")
+	f.StringVar(&o.machine, "from-machine", "", "pack the stopped machine `NAME` of smolvm microvm, with what was changed in it")
 	f.BoolVar(&o.single, "single-file", false, "write one file instead of two")
 	f.StringVar(&o.platform, "platform", "", "`OS/ARCH` to take from an image for several (default: this machine's)")
 	f.IntVar(&o.cpus, "cpus", 0, "CPUs the machine has, unless the run says otherwise")
@@ -58,8 +60,14 @@ func (o *packOptions) register(f *pflag.FlagSet) {
 // build checks the command line and turns it into pack's options.
 func (o *packOptions) build(f *pflag.FlagSet, args []string) (pack.Options, error) {
 	switch {
+	case o.machine != "" && (len(args) > 0 || o.platform != ""):
+		return pack.Options{}, fmt.Errorf("--from-machine takes the machine's own image and platform")
+	case o.machine != "":
+		args = []string{""}
 	case len(args) == 0:
-		return pack.Options{}, fmt.Errorf("pack needs the name of an IMAGE")
+		return pack.Options{}, fmt.Errorf("pack needs the name of an IMAGE, or --from-machine")
+	}
+	switch {
 	case len(args) > 1:
 		return pack.Options{}, fmt.Errorf("pack takes one IMAGE, not also %q", args[1])
 	case o.output == "":
