@@ -27,10 +27,11 @@ import (
 type Agent struct {
 	reaper *reap.Reaper
 
-	boot   sync.Once
-	booted chan struct{} // closed when runner or failed is set
-	runner *exec.Runner
-	failed *wire.Error
+	boot      sync.Once
+	booted    chan struct{} // closed when runner or failed is set
+	runner    *exec.Runner
+	layerOnly bool // no command can run
+	failed    *wire.Error
 
 	shutdown sync.Once
 	off      chan struct{} // closed when the machine may be switched off
@@ -131,7 +132,8 @@ func (a *Agent) bootOnce(b *wire.Boot) *wire.Reply {
 	a.boot.Do(func() {
 		defer close(a.booted)
 		var err error
-		if r.Kernel, err = boot.Run(b); err == nil && !b.LayerOnly {
+		a.layerOnly = b.LayerOnly
+		if r.Kernel, err = boot.Run(b); err == nil && !a.layerOnly {
 			a.runner, err = exec.New(a.reaper, boot.Cgroup, b.OwnKernel)
 		}
 		r.Error = nil
@@ -155,7 +157,7 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 		return
 	}
 	defer a.requests.RUnlock()
-	if a.runner == nil {
+	if a.layerOnly {
 		reply(stream, frames, &wire.Reply{Error: &wire.Error{Code: wire.CodeBadRequest, Message: "this machine is only its writable layer; no command can run in it"}})
 		return
 	}
