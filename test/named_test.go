@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -93,12 +94,46 @@ func TestNamedAfterReboot(t *testing.T) {
 	if got := w.ok(t, "smolvm", "microvm", "ls", "-a", "--format", "{{.Name}} {{.State}}"); got != "x stopped\n" {
 		t.Errorf("after a reboot: %q", got)
 	}
+	if r := w.run(t, "", "smolvm", "microvm", "wait", "x"); r.stdout != "this host was restarted\n" || r.status != 1 {
+		t.Errorf("why it ended: %+v", r)
+	}
 	w.ok(t, "smolvm", "microvm", "stop", "x") // must not touch the process with that pid: us
 	w.ok(t, "smolvm", "microvm", "start", "x")
 	if got := w.ok(t, "smolvm", "microvm", "exec", "x", "--", "cat", "/note"); got != "kept\n" {
 		t.Errorf("kept: %q", got)
 	}
 	w.ok(t, "smolvm", "microvm", "delete", "--force", "x")
+}
+
+// D4: a list has every machine, also one whose supervisor hangs, and says of
+// one whose supervisor was killed why it ended.
+func TestListOfTheSick(t *testing.T) {
+	w := newWorld(t)
+	pid := map[string]int{}
+	for _, name := range []string{"hung", "killed", "well"} {
+		w.ok(t, "smolvm", "microvm", "create", name, images+"/busybox")
+		w.ok(t, "smolvm", "microvm", "start", name)
+		n, err := strconv.Atoi(strings.TrimSpace(w.ok(t, "smolvm", "microvm", "inspect", "--format", "{{.Status.PID}}", name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid[name] = n
+	}
+	for name, signal := range map[string]syscall.Signal{"hung": syscall.SIGSTOP, "killed": syscall.SIGKILL} {
+		if err := syscall.Kill(pid[name], signal); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := w.run(t, "", "smolvm", "microvm", "wait", "killed"); r.stdout != "its supervisor was killed\n" || r.status != 1 {
+		t.Errorf("why it ended: %+v", r)
+	}
+	r := w.run(t, "", "smolvm", "microvm", "ls", "-a", "--format", "{{.Name}} {{.State}}")
+	if r.stdout != "hung unknown\nkilled stopped\nwell running\n" || r.status != 0 || !strings.Contains(r.stderr, "smolvm: hung: it does not answer") {
+		t.Errorf("the list: %+v", r)
+	}
+	for _, name := range []string{"hung", "killed", "well"} {
+		w.ok(t, "smolvm", "microvm", "delete", "--force", name)
+	}
 }
 
 // D8: pruning everything leaves what a machine needs that does not run.

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/machines"
@@ -24,10 +24,11 @@ import (
 type machineRow struct {
 	Name    string    `json:"name"`
 	Image   string    `json:"image"`
-	State   string    `json:"state"` // "running" or "stopped"
+	State   string    `json:"state"` // "running", "stopped", or "unknown" where Problem says why
 	Created time.Time `json:"created"`
 	// Ended is why it ended, if nobody stopped it.
-	Ended string `json:"ended,omitempty"`
+	Ended   string `json:"ended,omitempty"`
+	Problem string `json:"problem,omitempty"`
 	// Status is there while it runs.
 	Status *wire.Status `json:"status,omitempty"`
 	// Definition is what it is made of.
@@ -42,6 +43,8 @@ func (r machineRow) shortState() string {
 		return "running since " + table.Ago(started)
 	case r.Ended != "":
 		return "ended by itself"
+	case r.Problem != "":
+		return r.State
 	}
 	return "stopped"
 }
@@ -63,16 +66,38 @@ func (r machineRow) isolation() string {
 	return ""
 }
 
-// askMachine finds out about one machine.
-func askMachine(ctx context.Context, states *state.Dir, d *named.Definition) (machineRow, error) {
+// askTime is how long a machine may take to answer: one that is being started or
+// stopped takes longer than a list may.
+const askTime = 2 * time.Second
+
+// askMachine finds out about one machine. That it does not answer is an answer.
+func askMachine(ctx context.Context, states *state.Dir, d *named.Definition) machineRow {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, errors.New("it does not answer; it may be starting or stopping"))
+	defer cancel()
 	r := machineRow{Name: d.Name, Image: d.ImageName, State: "running", Created: d.Created, Definition: d}
+	// Who waits for a machine's turn waits for its lock, whatever becomes of ctx.
+	answered := make(chan error, 1)
+	var status *wire.Status
+	go func() {
+		var err error
+		status, err = daemon.Status(ctx, states, named.ID(d.Name))
+		answered <- err
+	}()
 	var err error
-	r.Status, err = daemon.Status(ctx, states, named.ID(d.Name))
-	if errors.Is(err, daemon.ErrStopped) {
-		r.State, r.Ended = "stopped", daemon.Ended(states, named.ID(d.Name))
-		return r, nil
+	select {
+	case err = <-answered:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
 	}
-	return r, err
+	switch {
+	case err == nil:
+		r.Status = status
+	case errors.Is(err, daemon.ErrStopped):
+		r.State, r.Ended = "stopped", daemon.Ended(states, named.ID(d.Name))
+	default:
+		r.State, r.Problem = "unknown", err.Error()
+	}
+	return r
 }
 
 // askAll finds out about all machines at once: one that hangs must not make a
@@ -90,14 +115,17 @@ func askAll(ctx context.Context, stdio cli.Stdio) ([]machineRow, error) {
 		fmt.Fprintf(stdio.Err, "smolvm: %v\n", e)
 	}
 	rows := make([]machineRow, len(defined))
-	group, ctx := errgroup.WithContext(ctx)
+	var group sync.WaitGroup
 	for i, d := range defined {
-		group.Go(func() (err error) {
-			rows[i], err = askMachine(ctx, states, d)
-			return err
-		})
+		group.Go(func() { rows[i] = askMachine(ctx, states, d) })
 	}
-	return rows, group.Wait()
+	group.Wait()
+	for _, r := range rows {
+		if r.Problem != "" {
+			fmt.Fprintf(stdio.Err, "smolvm: %s: %s\n", r.Name, r.Problem)
+		}
+	}
+	return rows, nil
 }
 
 func listCommand() *cli.Command {
@@ -118,7 +146,7 @@ func listCommand() *cli.Command {
 				}
 				rows := []machineRow{}
 				for _, r := range found {
-					if *all || r.Status != nil {
+					if *all || r.State != "stopped" {
 						rows = append(rows, r)
 					}
 				}
@@ -156,11 +184,7 @@ func inspectMachineCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					r, err := askMachine(ctx, states, d)
-					if err != nil {
-						return err
-					}
-					rows = append(rows, r)
+					rows = append(rows, askMachine(ctx, states, d))
 				}
 				return table.Inspect(stdio.Out, o, rows)
 			}

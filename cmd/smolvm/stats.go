@@ -106,9 +106,9 @@ func askSome(ctx context.Context, names []string) ([]machineRow, error) {
 		if err != nil {
 			return nil, err
 		}
-		r, err := askMachine(ctx, states, d)
-		if err != nil {
-			return nil, err
+		r := askMachine(ctx, states, d)
+		if r.Problem != "" {
+			return nil, fmt.Errorf("the machine %s: %s", name, r.Problem)
 		}
 		if r.Status == nil {
 			return nil, fmt.Errorf("the machine %s is not running; start it with: %s start %[1]s", name, microvmProgram)

@@ -255,13 +255,19 @@ func Exec(ctx context.Context, states *state.Dir, id string) (*net.UnixConn, *ma
 	return conn, &record.Config, nil
 }
 
-// Ended says why the machine ended, if nobody stopped it and it is known.
+// Ended says why a machine that does not run ended, if nobody stopped it.
 func Ended(states *state.Dir, id string) string {
 	record, err := readRecord(states, id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ""
+	case record.Ended != "" || record.MainStatus != nil || record.Process.PID == 0:
+		return record.Ended
+	case record.Process.Rebooted():
+		return "this host was restarted"
 	}
-	return record.Ended
+	// One that ends in order writes down why, or removes the record.
+	return "its supervisor was killed"
 }
 
 func readRecord(states *state.Dir, id string) (*state.Record, error) {

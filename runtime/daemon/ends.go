@@ -10,7 +10,7 @@ import (
 )
 
 // Wait waits until the machine does not run, and says why it ended if nobody
-// stopped it and it is known. A start that comes at once may be waited for,
+// stopped it. A start that comes at once may be waited for,
 // too.
 func Wait(ctx context.Context, states *state.Dir, id string) (ended string, err error) {
 	dir, err := states.Machine(id)

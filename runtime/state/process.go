@@ -27,11 +27,22 @@ func Identify(pid int) (Process, error) {
 	if err != nil {
 		return Process{}, err
 	}
+	boot, err := bootID()
+	return Process{PID: pid, Started: started, Boot: boot}, err
+}
+
+func bootID() (string, error) {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return Process{}, fmt.Errorf("read the boot id: %w", err)
+		return "", fmt.Errorf("read the boot id: %w", err)
 	}
-	return Process{PID: pid, Started: started, Boot: strings.TrimSpace(string(boot))}, nil
+	return strings.TrimSpace(string(boot)), nil
+}
+
+// Rebooted says that the process was one of before the host's last start.
+func (p Process) Rebooted() bool {
+	boot, err := bootID()
+	return err == nil && boot != p.Boot
 }
 
 // Signal sends a signal to exactly this process; os.ErrProcessDone when it is
