@@ -279,3 +279,27 @@ func TestListAndPrune(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// D8: an entry stays that somebody wants to, who said so after pruning had
+// looked around.
+func TestPruneAsksAgain(t *testing.T) {
+	c := openCache(t, filepath.Join(t.TempDir(), "cache"))
+	other, err := c.Store("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	e, err := other.Fill(t.Context(), Key{Name: "wanted", Size: AnySize}, writeTo(t, 10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Close()
+	asked := 0
+	removed, err := c.Prune(PruneOptions{Keep: func(EntryInfo) bool { asked++; return asked > 1 }})
+	if err != nil || len(removed) != 0 || asked != 2 {
+		t.Errorf("asked %d times and removed %v: %v", asked, removed, err)
+	}
+	if list, err := c.List(); err != nil || len(list) != 1 {
+		t.Errorf("%v is left: %v", list, err)
+	}
+}

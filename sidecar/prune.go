@@ -108,7 +108,8 @@ type PruneOptions struct {
 	// up no more than that; 0 is no limit.
 	MaxBytes int64
 	// Keep, if there is one, says which entries stay although nobody uses them
-	// now.
+	// now. It is asked once more of each that is about to go and that nobody can
+	// begin to use any more: whoever wants one to stay says so while using it.
 	Keep func(EntryInfo) bool
 	// DryRun removes nothing.
 	DryRun bool
@@ -121,12 +122,16 @@ func (c *Cache) Prune(opts PruneOptions) ([]EntryInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	keep := opts.Keep
+	if keep == nil {
+		keep = func(EntryInfo) bool { return false }
+	}
 	drop := make(map[string]EntryInfo)
 	kept := int64(0)
 	for _, e := range slices.Backward(list) {
 		old := e.LastUse.Before(opts.UnusedSince)
 		large := opts.MaxBytes > 0 && kept+e.Disk > opts.MaxBytes
-		if all := opts.UnusedSince.IsZero() && opts.MaxBytes == 0; (all || old || large) && !e.InUse && (opts.Keep == nil || !opts.Keep(e)) {
+		if all := opts.UnusedSince.IsZero() && opts.MaxBytes == 0; (all || old || large) && !e.InUse && !keep(e) {
 			drop[e.Path] = e
 		} else {
 			kept += e.Disk
@@ -139,7 +144,7 @@ func (c *Cache) Prune(opts PruneOptions) ([]EntryInfo, error) {
 		}
 		for _, name := range s.names() {
 			e, ok := drop[filepath.Join(s.path, name)]
-			if ok && (opts.DryRun || s.evict(name)) {
+			if ok && (opts.DryRun || s.evict(name, func() bool { return keep(e) })) {
 				removed = append(removed, e)
 			}
 		}
@@ -147,8 +152,8 @@ func (c *Cache) Prune(opts PruneOptions) ([]EntryInfo, error) {
 	return removed, err
 }
 
-// evict removes an entry unless it is in use or about to be.
-func (s *Store) evict(name string) bool {
+// evict removes an entry unless it is in use or about to be, or wanted.
+func (s *Store) evict(name string, wanted func() bool) bool {
 	l := s.tryLock(name)
 	if l == nil {
 		return false
@@ -159,7 +164,7 @@ func (s *Store) evict(name string) bool {
 		return false
 	}
 	defer f.Close()
-	return s.remove(name) == nil
+	return !wanted() && s.remove(name) == nil
 }
 
 // sweep removes what extractions left behind that were killed.

@@ -36,6 +36,15 @@ func machineNeeds() (needs, error) {
 	return n, nil
 }
 
+// keepNeeded keeps what needed says at that moment: meanwhile, machines are made.
+// It keeps everything when that is not known.
+func keepNeeded(needed func() (needs, error)) func(sidecar.EntryInfo) bool {
+	return func(e sidecar.EntryInfo) bool {
+		n, err := needed()
+		return err != nil || n.keeps(e)
+	}
+}
+
 func (n needs) add(root, contents string) { n[root], n[contents] = true, true }
 
 // addImages adds the images that are here.

@@ -40,11 +40,10 @@ func pruneCache(o pruneFlags, stdio cli.Stdio) error {
 	if err != nil {
 		return err
 	}
-	needed, err := machineNeeds()
-	if err != nil {
+	if _, err := machineNeeds(); err != nil {
 		return err
 	}
-	opts.Keep = needed.keeps
+	opts.Keep = keepNeeded(machineNeeds)
 	return prune(opts, o, stdio)
 }
 

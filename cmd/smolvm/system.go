@@ -150,19 +150,30 @@ fetched again when it is needed.`,
 }
 
 func pruneSystem(o pruneFlags, all bool, stdio cli.Stdio) error {
-	needed, err := machineNeeds()
-	if err != nil {
-		return err
-	}
+	needed := machineNeeds
 	if !all {
 		store, err := openImages()
 		if err != nil {
 			return err
 		}
 		defer store.Close()
-		if err := needed.addImages(store); err != nil {
-			return err
+		needed = func() (needs, error) {
+			n, err := machineNeeds()
+			if err == nil {
+				err = n.addImages(store)
+			}
+			return n, err
 		}
 	}
-	return prune(sidecar.PruneOptions{DryRun: o.dryRun, Keep: needed.keeps}, o, stdio)
+	if _, err := needed(); err != nil {
+		return err
+	}
+	states, err := machines.States()
+	if err != nil {
+		return err
+	}
+	if !o.dryRun {
+		states.SweepRemoved()
+	}
+	return prune(sidecar.PruneOptions{DryRun: o.dryRun, Keep: keepNeeded(needed)}, o, stdio)
 }
