@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/agent/boot"
+	"github.com/smolvm/smolvm/agent/containers"
 	"github.com/smolvm/smolvm/agent/copying"
 	"github.com/smolvm/smolvm/agent/dial"
 	"github.com/smolvm/smolvm/agent/exec"
@@ -36,6 +37,8 @@ type Agent struct {
 	shutdown sync.Once
 	off      chan struct{} // closed when the machine may be switched off
 	requests sync.RWMutex  // read-locked by every exec, locked by shutdown for ever
+
+	containers *containers.Set
 }
 
 // Run serves transport until it ends or the host asks for shutdown. The caller
@@ -47,6 +50,7 @@ func Run(transport io.ReadWriteCloser) error {
 	}
 	defer session.Close()
 	a := &Agent{reaper: reap.New(), booted: make(chan struct{}), off: make(chan struct{})}
+	a.containers = containers.New(a.reaper)
 	ended := make(chan error, 1)
 	go func() {
 		for {
@@ -92,6 +96,10 @@ func (a *Agent) serve(stream net.Conn) {
 }
 
 func (a *Agent) dispatch(stream net.Conn, frames *wire.Reader, h *wire.Header) {
+	if h.Container != "" {
+		a.inContainer(stream, frames, h)
+		return
+	}
 	switch h.Op {
 	case wire.OpPing:
 		reply(stream, frames, &wire.Reply{})
@@ -162,6 +170,18 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 		return
 	}
 	a.runner.Serve(stream, frames, req)
+}
+
+// inContainer has the container's own agent answer, as this one would.
+func (a *Agent) inContainer(stream net.Conn, frames *wire.Reader, h *wire.Header) {
+	<-a.booted
+	refusal := a.failed
+	if refusal == nil {
+		refusal = a.containers.Serve(stream, h)
+	}
+	if refusal != nil {
+		reply(stream, frames, &wire.Reply{Error: refusal})
+	}
 }
 
 // copy waits for the machine to be booted, as exec does.

@@ -31,6 +31,7 @@ func (a *Agent) stop(s *wire.Shutdown) *wire.Reply {
 		if a.runner != nil {
 			a.runner.Close()
 		}
+		a.containers.End(s)
 		a.endProcesses(time.Duration(s.GraceMillis) * time.Millisecond)
 		a.awaitRequests()
 		unix.Sync()

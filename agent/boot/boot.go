@@ -37,6 +37,7 @@ var steps = []step{
 	{"configuring the network interface", linkUp},
 	{"mounting the image", mountImage},
 	{"mounting the writable layer", mountUpper},
+	{"keeping the agent's disk for containers", keepDisk},
 	{"putting the writable layer over the image", mountOverlay},
 	{"mounting the volumes' device", mountShare},
 	{"entering the root file system", enterRoot},

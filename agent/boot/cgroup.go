@@ -27,7 +27,7 @@ func makeCgroup(b *wire.Boot) error {
 	for _, controller := range []string{"+memory", "+pids", "+cpu", "+io"} {
 		_ = os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte(controller), 0)
 	}
-	if err := os.Mkdir(Cgroup, 0o755); err != nil {
+	if err := os.Mkdir(Cgroup, 0o755); err != nil && !(b.Inner && os.IsExist(err)) {
 		return err
 	}
 	return mount("", cgroupRoot, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, "")

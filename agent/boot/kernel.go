@@ -29,14 +29,15 @@ var kernelMounts = []struct {
 	{"/dev/mqueue", "mqueue", "", quiet, 0o755, true, false},
 }
 
-func mountKernel(*wire.Boot) error {
+func mountKernel(b *wire.Boot) error {
 	for _, m := range kernelMounts {
 		if m.mode != 0 {
 			if err := os.MkdirAll(m.target, m.mode); err != nil {
 				return err
 			}
 		}
-		if m.borrow && borrow(m.target, m.flags) {
+		// What the engine has mounted tells about all of the machine's processes.
+		if m.borrow && !b.Inner && borrow(m.target, m.flags) {
 			continue
 		}
 		err := mount(m.fstype, m.target, m.fstype, m.flags, m.options)
@@ -78,7 +79,7 @@ const noUserNamespaces = "/proc/sys/user/max_user_namespaces"
 
 // protectKernel is best effort: kernels differ in what they have there.
 func protectKernel(b *wire.Boot) error {
-	if b.OwnKernel {
+	if b.OwnKernel && !b.Inner {
 		if err := os.WriteFile(noUserNamespaces, []byte("0"), 0); err != nil && !os.IsNotExist(err) {
 			return err
 		}

@@ -3,6 +3,7 @@ package boot
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,16 @@ func imagePath(b *wire.Boot) string {
 		return b.Image.Source
 	}
 	return imageDir
+}
+
+// containersDir holds the containers' writable layers, beside the machine's own.
+const containersDir = "containers"
+
+func upperOf(b *wire.Boot) string {
+	if b.Upper.Dir == "" {
+		return ""
+	}
+	return containersDir + "/" + b.Upper.Dir
 }
 
 func mountUpper(b *wire.Boot) error {
@@ -47,7 +58,11 @@ func mountOverlay(b *wire.Boot) error {
 	if err := unix.Stat(imagePath(b), &root); err != nil {
 		return fmt.Errorf("no image at %s: %w", imagePath(b), err)
 	}
-	upper, work := upperDir+"/upper", upperDir+"/work"
+	layer := filepath.Join(upperDir, upperOf(b))
+	if err := os.MkdirAll(layer, 0o700); err != nil {
+		return err
+	}
+	upper, work := layer+"/upper", layer+"/work"
 	if err := os.Mkdir(upper, 0o755); err == nil {
 		if err := unix.Chown(upper, int(root.Uid), int(root.Gid)); err != nil {
 			return err

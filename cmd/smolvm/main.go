@@ -47,6 +47,7 @@ func program() *cli.Program {
 		Commands: []*cli.Command{
 			sandboxCommand(),
 			microvmCommand(),
+			containerCommand(),
 			imageCommand(),
 			packCommand(),
 			inspectCommand(),

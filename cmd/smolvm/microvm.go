@@ -224,7 +224,7 @@ func startMachine(ctx context.Context, name string, stdio cli.Stdio) error {
 		}
 		req := machines.Request(d.Name, d.Options, d.Isolation, stdio)
 		req.Keep = dir
-		return req, machines.Source{Open: func(context.Context, cli.Stdio) (*launch.Pack, error) { return openDefined(d) }}, nil
+		return req, machines.Source{Open: func(context.Context, cli.Stdio) (*launch.Pack, error) { return openDefined(states, d) }}, nil
 	}, stdio)
 }
 
@@ -249,7 +249,7 @@ func makeDefault(ctx context.Context, stdio cli.Stdio) error {
 
 // openDefined makes a machine's image ready to be launched, which pruning left
 // where it was.
-func openDefined(d *named.Definition) (*launch.Pack, error) {
+func openDefined(states *state.Dir, d *named.Definition) (*launch.Pack, error) {
 	dir, err := sidecar.DefaultCacheDir()
 	if err != nil {
 		return nil, err
@@ -266,5 +266,34 @@ func openDefined(d *named.Definition) (*launch.Pack, error) {
 	if root == nil {
 		return nil, fmt.Errorf("the image of machine %s is not in the cache any more; fetch it with: smolvm image pull %s", d.Name, d.ImageName)
 	}
-	return withParts(d.Manifest(), root)
+	pack, err := withParts(d.Manifest(), root)
+	if err != nil {
+		return nil, err
+	}
+	if err := addContainerImages(states, d, cache, pack); err != nil {
+		pack.Close()
+		return nil, err
+	}
+	return pack, nil
+}
+
+// addContainerImages has the machine see the images of its containers.
+func addContainerImages(states *state.Dir, d *named.Definition, cache *rootfs.Cache, pack *launch.Pack) error {
+	all, err := named.Containers(states, d.Name)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		root, err := cache.Open(c.Root)
+		if err != nil {
+			return err
+		}
+		if root == nil {
+			return fmt.Errorf("the image of container %s is not in the cache any more; fetch it with: smolvm image pull %s", c.ID, c.ImageName)
+		}
+		if err := pack.AddImage(root.Reader); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -33,6 +33,13 @@ func machineNeeds() (needs, error) {
 	for _, d := range all {
 		n.add(d.Root, d.RootSHA256)
 	}
+	containers, err := named.AllContainers(states)
+	if err != nil {
+		return nil, fmt.Errorf("%w; nothing was removed, for it is not known what that machine needs", err)
+	}
+	for _, c := range containers {
+		n.add(c.Root, c.RootSHA256)
+	}
 	return n, nil
 }
 

@@ -37,11 +37,21 @@ type Config struct {
 	// Isolation is the level that was asked for, or IsolationAuto.
 	Isolation string            `json:"isolation"`
 	Parts     map[string]string `json:"parts"` // section kind → path in the cache
-	Volumes   []Volume          `json:"volumes,omitempty"`
-	Ports     []Port            `json:"ports,omitempty"`
-	Network   Network           `json:"network"`
-	Process   Process           `json:"process"`
-	Labels    map[string]string `json:"labels,omitempty"`
+	// RootSHA256 is the digest of the root file system among the parts.
+	RootSHA256 string `json:"rootSHA256,omitempty"`
+	// Images are further root file systems, for containers, each once.
+	Images  []Image           `json:"images,omitempty"`
+	Volumes []Volume          `json:"volumes,omitempty"`
+	Ports   []Port            `json:"ports,omitempty"`
+	Network Network           `json:"network"`
+	Process Process           `json:"process"`
+	Labels  map[string]string `json:"labels,omitempty"`
+}
+
+// Image is a root file system in the cache.
+type Image struct {
+	SHA256 string `json:"sha256"`
+	Path   string `json:"path"`
 }
 
 // Volume is a host directory or file that the guest sees.

@@ -18,6 +18,14 @@ type Boot struct {
 	// LayerOnly: what Upper holds is itself the root file system, for it to be
 	// copied out. No command can run.
 	LayerOnly bool `json:"layerOnly,omitempty"`
+	// Containers says that there may be some, which the agent has to prepare for.
+	Containers bool `json:"containers,omitempty"`
+	// Inner says that this is one, to which the machine's kernel, clock and
+	// network do not belong.
+	Inner bool `json:"inner,omitempty"`
+	// Images are where those of containers are. The agent need not know: who
+	// starts one tells it.
+	Images []Mount `json:"-"`
 	// Share, if it has a type, is mounted on the agent's /volumes: one device
 	// that carries all volumes.
 	Share Mount `json:"share,omitzero"`
@@ -44,6 +52,8 @@ type Upper struct {
 	Mounted bool   `json:"mounted,omitempty"`
 	Device  string `json:"device,omitempty"`
 	SizeMiB int64  `json:"sizeMiB,omitempty"`
+	// Dir is where in there it is: empty, or a container's own directory.
+	Dir string `json:"dir,omitempty"`
 }
 
 // Volume puts Mount at Target of the root file system. The host enforces
@@ -89,6 +99,8 @@ type Reply struct {
 	Kernel string `json:"kernel,omitempty"`
 	// Status answers OpStatus.
 	Status *Status `json:"status,omitempty"`
+	// Containers answers OpContainers.
+	Containers []Container `json:"containers,omitempty"`
 }
 
 // Status is a running machine in its supervisor's words.

@@ -23,15 +23,20 @@ func (h *Header) check() error {
 		OpDial:     h.Dial != nil,
 		OpCopy:     h.Copy != nil,
 		OpPublish:  h.Publish != nil,
-		OpPing:     true,
-		OpStatus:   true,
-		OpNotices:  true,
+
+		OpContainers: h.Containers != nil,
+		OpPing:       true,
+		OpStatus:     true,
+		OpNotices:    true,
 	}[h.Op]
 	if !ok {
 		return badRequest("unknown operation %q", h.Op)
 	}
 	if want := h.Op != OpPing && h.Op != OpStatus && h.Op != OpNotices; !member || h.members() != count(want) {
 		return badRequest("the header of operation %q must have the member of that name and no other", h.Op)
+	}
+	if err := h.checkContainer(); err != nil {
+		return err
 	}
 	switch h.Op {
 	case OpBoot:
@@ -48,13 +53,15 @@ func (h *Header) check() error {
 		return h.Copy.check()
 	case OpPublish:
 		return h.Publish.check()
+	case OpContainers:
+		return h.Containers.check()
 	}
 	return nil
 }
 
 func (h *Header) members() int {
 	return count(h.Boot != nil) + count(h.Exec != nil) + count(h.Shutdown != nil) + count(h.Stop != nil) +
-		count(h.Dial != nil) + count(h.Copy != nil) + count(h.Publish != nil)
+		count(h.Dial != nil) + count(h.Copy != nil) + count(h.Publish != nil) + count(h.Containers != nil)
 }
 
 func count(b bool) int {
@@ -84,6 +91,11 @@ func (e *Exec) check() error {
 func (b *Boot) check() error {
 	if b.Upper.SizeMiB < 0 || b.Upper.SizeMiB > 1<<40 {
 		return badRequest("upper size of %d MiB is out of range", b.Upper.SizeMiB)
+	}
+	if b.Upper.Dir != "" {
+		if err := checkContainerID(b.Upper.Dir); err != nil {
+			return err
+		}
 	}
 	for _, v := range b.Volumes {
 		if !path.IsAbs(v.Target) || strings.ContainsRune(v.Target, 0) {

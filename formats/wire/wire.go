@@ -32,27 +32,34 @@ const (
 	// OpCopy moves files between host and guest.
 	OpCopy Op = "copy"
 
-	// OpStatus, OpStop, OpPublish and OpNotices are answered by the supervisor itself and
-	// never reach the agent.
+	// OpStatus, OpStop, OpPublish, OpNotices and OpContainers are answered by the
+	// supervisor itself and never reach the agent.
 	OpStatus  Op = "status"
 	OpStop    Op = "stop"
 	OpPublish Op = "publish"
 	// OpNotices asks what the machine's network refuses from now on: started,
 	// then lines as stderr frames until the client's ack, then a reply.
 	OpNotices Op = "notices"
+	// OpContainers starts, stops and signals containers, and tells about all of
+	// them.
+	OpContainers Op = "containers"
 )
 
 // Header opens a stream. Exactly the member that belongs to Op is set.
 type Header struct {
-	Generation int       `json:"v"`
-	Op         Op        `json:"op"`
-	Boot       *Boot     `json:"boot,omitempty"`
-	Exec       *Exec     `json:"exec,omitempty"`
-	Shutdown   *Shutdown `json:"shutdown,omitempty"`
-	Stop       *Stop     `json:"stop,omitempty"`
-	Dial       *Dial     `json:"dial,omitempty"`
-	Copy       *Copy     `json:"copy,omitempty"`
-	Publish    *Publish  `json:"publish,omitempty"`
+	Generation int `json:"v"`
+	Op         Op  `json:"op"`
+	// Container is the id of the one that a boot, exec, copy or shutdown is for;
+	// empty is the machine itself. To the container's own agent it is empty.
+	Container  string      `json:"container,omitempty"`
+	Containers *Containers `json:"containers,omitempty"`
+	Boot       *Boot       `json:"boot,omitempty"`
+	Exec       *Exec       `json:"exec,omitempty"`
+	Shutdown   *Shutdown   `json:"shutdown,omitempty"`
+	Stop       *Stop       `json:"stop,omitempty"`
+	Dial       *Dial       `json:"dial,omitempty"`
+	Copy       *Copy       `json:"copy,omitempty"`
+	Publish    *Publish    `json:"publish,omitempty"`
 }
 
 // FrameType is the first byte of a frame.

@@ -24,7 +24,7 @@ import (
 const Agent = "agent"
 
 // dirs are the mount points that the agent relies on.
-var dirs = []string{"dev", "proc", "sys", "tmp", "image", "upper", "rootfs", "volumes", "run"}
+var dirs = []string{"dev", "proc", "sys", "tmp", "image", "images", "upper", "rootfs", "volumes", "run"}
 
 // File is one file of the disk.
 type File struct {

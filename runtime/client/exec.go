@@ -15,6 +15,8 @@ import (
 // Command is one command to run and what it is connected to.
 type Command struct {
 	Exec wire.Exec
+	// Container is the id of the one that it runs in; empty is the machine.
+	Container string
 	// In is read when Exec.Stdin is set, from when the command runs. A Read
 	// that blocks outlives Run.
 	In       io.Reader
@@ -41,7 +43,7 @@ func Run(ctx context.Context, conn io.ReadWriteCloser, c Command) (wire.Exit, er
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	c.Exec.Stdin = c.Exec.Stdin && c.In != nil
-	if err := wire.SendHeader(conn, &wire.Header{Op: wire.OpExec, Exec: &c.Exec}); err != nil {
+	if err := wire.SendHeader(conn, &wire.Header{Op: wire.OpExec, Container: c.Container, Exec: &c.Exec}); err != nil {
 		return wire.Exit{}, lost(ctx, err)
 	}
 	p := &pump{c: c, conn: conn, done: make(chan struct{}), window: newWindow()}

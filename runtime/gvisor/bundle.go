@@ -17,6 +17,7 @@ const (
 	agentFD = 3
 	// These are empty directories of the agent's disk.
 	imageDir   = "/image"
+	imagesDir  = "/images"
 	upperDir   = "/upper"
 	volumesDir = "/volumes"
 )
@@ -99,14 +100,20 @@ func bundleSpec(root string, cfg machine.Config, storageMiB int64, served served
 		Mounts: []specMount{
 			{Destination: "/proc", Type: "proc", Source: "proc"},
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
-			{Destination: imageDir, Type: "erofs", Source: cfg.Parts[manifest.KindRootfs], Options: []string{"ro"}},
-			upperMount(root, storageMiB, served),
+			erofs(imageDir, cfg.Parts[manifest.KindRootfs]),
 		},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.type":   "erofs",
 			"dev.gvisor.spec.rootfs.source": cfg.Parts[manifest.KindAgent],
 		},
 	}
+	if len(cfg.Images) > 0 {
+		s.Mounts = append(s.Mounts, specMount{Destination: imagesDir, Type: "tmpfs", Source: "tmpfs"})
+	}
+	for i, image := range cfg.Images {
+		s.Mounts = append(s.Mounts, erofs(imagePlace(i), image.Path))
+	}
+	s.Mounts = append(s.Mounts, upperMount(root, storageMiB, served))
 	if len(served.volumes) > 0 {
 		// The agent's disk is read-only: mount points are made in a tmpfs.
 		s.Mounts = append(s.Mounts, specMount{Destination: volumesDir, Type: "tmpfs", Source: "tmpfs"})
@@ -114,6 +121,12 @@ func bundleSpec(root string, cfg machine.Config, storageMiB int64, served served
 	}
 	return s
 }
+
+func erofs(destination, path string) specMount {
+	return specMount{Destination: destination, Type: "erofs", Source: path, Options: []string{"ro"}}
+}
+
+func imagePlace(i int) string { return fmt.Sprintf("%s/%d", imagesDir, i) }
 
 // upperMount is the writable layer's place: the directory that keeps it, or
 // what mountConfs, which cover binds only, make a tmpfs in a file.
@@ -130,11 +143,16 @@ func upperMount(root string, storageMiB int64, served served) specMount {
 // each mount of a bundleSpec that is an image or a bind. A writable layer that
 // is not kept has nothing below it and its contents in a file of the host,
 // which leaves the memory to the guest.
-func mountConfs(served served) string {
-	const byGofer = "lisafs:none"
-	confs := []string{"erofs:none", "erofs:none", "none:anon"}
+func mountConfs(images []machine.Image, served served) string {
+	const image, byGofer = "erofs:none", "lisafs:none"
+	confs := []string{image, image}
+	for range images {
+		confs = append(confs, image)
+	}
 	if served.upper != nil {
-		confs[2] = byGofer
+		confs = append(confs, byGofer)
+	} else {
+		confs = append(confs, "none:anon")
 	}
 	for range served.volumes {
 		confs = append(confs, byGofer)

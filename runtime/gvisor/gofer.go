@@ -16,7 +16,7 @@ import (
 // whatever ids this host lets us use, and the directory stays our user's.
 func (s *sandbox) joinGofer(boot, gofer *process, served served) error {
 	gofer.arg("bundle=%s", s.bundle())
-	gofer.arg("gofer-mount-confs=%s", mountConfs(served))
+	gofer.arg("gofer-mount-confs=%s", mountConfs(s.cfg.Images, served))
 	if served.upper != nil {
 		gofer.arg("owners-in-xattrs=%s", served.upper.Destination)
 	}

@@ -91,7 +91,7 @@ func (s *sandbox) launch(c *control, store *os.File, served served) error {
 	boot.arg("apply-caps")
 	boot.arg("bundle=%s", s.bundle())
 	boot.arg("attached")
-	boot.arg("gofer-mount-confs=%s", mountConfs(served))
+	boot.arg("gofer-mount-confs=%s", mountConfs(s.cfg.Images, served))
 	boot.arg("cpu-num=%d", s.limits.cpus)
 	boot.arg("total-memory=%d", s.limits.memory)
 	boot.arg("total-host-memory=%d", s.limits.memory)
@@ -156,10 +156,14 @@ func (s *sandbox) passFiles(boot *process, c *control, store *os.File) error {
 		return fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
 	boot.pass("start-sync-fd", null)
-	for _, kind := range []string{manifest.KindAgent, manifest.KindRootfs} {
-		image, err := os.Open(s.cfg.Parts[kind])
+	images := []string{s.cfg.Parts[manifest.KindAgent], s.cfg.Parts[manifest.KindRootfs]}
+	for _, i := range s.cfg.Images {
+		images = append(images, i.Path)
+	}
+	for _, path := range images {
+		image, err := os.Open(path)
 		if err != nil {
-			return fmt.Errorf("open the %s part: %w", kind, err)
+			return fmt.Errorf("open an image: %w", err)
 		}
 		boot.pass("io-fds", image)
 	}

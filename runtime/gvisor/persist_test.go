@@ -22,10 +22,10 @@ func TestServedUpper(t *testing.T) {
 	upper := &specMount{Destination: upperDir, Type: "bind", Source: "/kept"}
 	volumes := []specMount{{Destination: "/volumes/0", Type: "bind", Source: "/v"}}
 	all := served{upper: upper, volumes: volumes}
-	if got, want := mountConfs(all), "erofs:none,erofs:none,lisafs:none,lisafs:none"; got != want || all.count() != 2 {
+	if got, want := mountConfs(nil, all), "erofs:none,erofs:none,lisafs:none,lisafs:none"; got != want || all.count() != 2 {
 		t.Errorf("%d: %s, want %s", all.count(), got, want)
 	}
-	if got, want := mountConfs(served{volumes: volumes}), "erofs:none,erofs:none,none:anon,lisafs:none"; got != want {
+	if got, want := mountConfs(nil, served{volumes: volumes}), "erofs:none,erofs:none,none:anon,lisafs:none"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	s := bundleSpec("/root", machine.Config{}, 64, all)

@@ -40,6 +40,9 @@ func (s *sandbox) Guest() wire.Boot {
 		Image:    wire.Mount{Source: imageDir},
 		Upper:    wire.Upper{Mounted: true, SizeMiB: s.limits.storageMiB},
 	}
+	for i := range s.cfg.Images {
+		boot.Images = append(boot.Images, wire.Mount{Source: imagePlace(i)})
+	}
 	for _, i := range parentsFirst(s.cfg.Volumes) {
 		v := s.cfg.Volumes[i]
 		boot.Volumes = append(boot.Volumes, wire.Volume{

@@ -74,8 +74,14 @@ func (e *PanicError) Error() string { return "the guest's kernel panicked: " + e
 func guest(cfg machine.Config, link *runtime.Link) wire.Boot {
 	boot := wire.Boot{OwnKernel: true, Image: wire.Mount{Source: "/dev/vdb", Type: "erofs"}}
 	boot.Upper.SizeMiB = cfg.StorageMiB
+	next := byte('c')
 	if onDisk(cfg) {
 		boot.Upper.Device = "/dev/vdc"
+		next++
+	}
+	for range cfg.Images {
+		boot.Images = append(boot.Images, wire.Mount{Source: "/dev/vd" + string(next), Type: "erofs"})
+		next++
 	}
 	if link != nil {
 		boot.Interface = &wire.Interface{Name: "eth0", Address: link.Address, Gateway: link.Gateway, MTU: link.MTU}

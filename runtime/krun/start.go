@@ -135,6 +135,13 @@ func describe(host runtime.Host, cfg machine.Config, root string, files *closers
 		}
 		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f)})
 	}
+	for _, i := range cfg.Images {
+		f, err := os.Open(i.Path)
+		if err != nil {
+			return spec, nil, fmt.Errorf("open the disk of a container's image: %w", err)
+		}
+		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f), ReadOnly: true})
+	}
 	if l := host.Link; l != nil {
 		inherited = append(inherited, l.File) // the lender's to close
 		spec.Link = &vmspec.Link{FD: vmspec.FDFirst + len(inherited) - 1}

@@ -120,6 +120,9 @@ func (m *Machine) prepare(ctx context.Context, h Host, p *Pack, req Request, run
 	m.Config.Isolation = req.Isolation
 	m.Config.Pack = p.Digest
 	m.Config.Name = req.Name
+	if root, ok := p.Section(manifest.KindRootfs); ok {
+		m.Config.RootSHA256 = root.SHA256
+	}
 	if err := m.keepLayer(p, req.Options.StorageMiB); err != nil {
 		return err
 	}
@@ -183,8 +186,27 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 		}
 	}
 	m.executable = m.Config.Parts[p.Supervisor]
-	return err
+	if err != nil {
+		return err
+	}
+	return m.fillImages(ctx, p, fill)
 }
+
+// fillImages brings what containers stand on into the cache.
+func (m *Machine) fillImages(ctx context.Context, p *Pack, fill fillFunc) error {
+	for _, i := range p.images {
+		e, err := fill(ctx, i.reader, i.sections[0], func(int64) {})
+		if err != nil {
+			return err
+		}
+		m.entries = append(m.entries, e)
+		m.Config.Images = append(m.Config.Images, machine.Image{SHA256: i.sections[0].SHA256, Path: e.Path})
+	}
+	return nil
+}
+
+// fillFunc extracts a section unless it is there.
+type fillFunc = func(context.Context, *sidecar.Reader, manifest.Section, sidecar.Progress) (*sidecar.Entry, error)
 
 // Disqualify takes note of the reason why the machine's engine does not work
 // here after all, and says whether preparing again can lead to another one. It

@@ -27,6 +27,7 @@ type Pack struct {
 	Supervisor string
 
 	places []place
+	images []place // of containers, each with the one section
 }
 
 // place is a sidecar and what is in it.
@@ -75,6 +76,27 @@ func FromImage(m *manifest.Manifest, root, parts *sidecar.Reader) (*Pack, error)
 	return p, nil
 }
 
+// AddImage has the machine see the root file system in root too, once, for its
+// containers. The Pack owns root, also on error.
+func (p *Pack) AddImage(root *sidecar.Reader) error {
+	own, err := root.Manifest()
+	if err != nil {
+		root.Close()
+		return err
+	}
+	added, _ := own.Section(manifest.KindRootfs, "")
+	if base, ok := p.Section(manifest.KindRootfs); ok && base.SHA256 == added.SHA256 {
+		return root.Close()
+	}
+	for _, i := range p.images {
+		if i.sections[0].SHA256 == added.SHA256 {
+			return root.Close()
+		}
+	}
+	p.images = append(p.images, place{root, []manifest.Section{added}})
+	return nil
+}
+
 func checkPlatform(name string, p manifest.Platform) error {
 	if p.OS != "linux" || p.Architecture != runtime.GOARCH {
 		return fmt.Errorf("%s is for %s/%s, but this is linux/%s: get it with --platform linux/%[4]s", name, p.OS, p.Architecture, runtime.GOARCH)
@@ -92,7 +114,7 @@ func (p *Pack) Demand(trust string) error {
 // Close closes the sidecars.
 func (p *Pack) Close() error {
 	var first error
-	for _, place := range p.places {
+	for _, place := range append(p.places, p.images...) {
 		if err := place.reader.Close(); err != nil && first == nil {
 			first = err
 		}

@@ -26,7 +26,8 @@ type Log struct {
 	file *os.File
 	size int64
 	// rotate opens the next generation; nil starts the same file over.
-	rotate func() (*os.File, error)
+	rotate  func() (*os.File, error)
+	machine *Machine // whose rotate is
 }
 
 // NewLog writes to file, which it owns. With a machine the log has two
@@ -37,9 +38,19 @@ func NewLog(file *os.File, m *Machine) *Log {
 		l.size = st.Size()
 	}
 	if m != nil {
-		l.rotate = m.rotateLog
+		l.rotate, l.machine = m.rotateLog, m
 	}
 	return l
+}
+
+// Close ends a log whose directory, if it has one, it is the last to use.
+func (l *Log) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.file.Close()
+	if l.machine != nil {
+		l.machine.Close()
+	}
 }
 
 func (m *Machine) rotateLog() (*os.File, error) {

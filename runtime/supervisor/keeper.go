@@ -46,6 +46,8 @@ type keeper struct {
 	phases  []wire.Phase // written by boot alone
 	execs   atomic.Int64
 
+	containers containers
+
 	// The machine's main process, if it has one: mainStatus is set when it has
 	// ended, and finished when that is why the machine does.
 	hasMain    atomic.Bool
@@ -118,8 +120,8 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	return nil
 }
 
-// tellAgent tells the agent about its machine.
-func (k *keeper) tellAgent() error {
+// describe is what the agent must know about its machine.
+func (k *keeper) describe() wire.Boot {
 	b := k.instance.Guest()
 	cfg := k.order.Config
 	b.Hostname = cfg.Hostname
@@ -129,6 +131,13 @@ func (k *keeper) tellAgent() error {
 		b.Nameservers = []string{network.Gateway.String()}
 		b.Hosts = append(b.Hosts, wire.Host{Address: network.Gateway.String(), Names: []string{"gateway.smolvm.internal"}})
 	}
+	b.Containers = !cfg.Ephemeral
+	return b
+}
+
+// tellAgent tells the agent about its machine.
+func (k *keeper) tellAgent() error {
+	b := k.describe()
 	reply, err := k.ask(&wire.Header{Op: wire.OpBoot, Boot: &b})
 	if err != nil {
 		return err

@@ -99,6 +99,8 @@ func (k *keeper) answer(conn *net.UnixConn, h *wire.Header) {
 		k.reply(conn, &wire.Reply{})
 	case wire.OpNotices:
 		k.tellNotices(conn)
+	case wire.OpContainers:
+		k.serveContainers(conn, h.Containers)
 	case wire.OpPublish:
 		k.publish(conn, h.Publish)
 	default:

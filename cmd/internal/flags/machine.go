@@ -30,7 +30,7 @@ func (m *Machine) Options() (o plan.Options, err error) {
 	if o.Ports, err = Ports("-p ", m.ports); err != nil {
 		return o, err
 	}
-	if o.Labels, err = labels(m.labels); err != nil {
+	if o.Labels, err = Labels(m.labels); err != nil {
 		return o, err
 	}
 	o.Hostname = m.hostname
@@ -70,7 +70,8 @@ func Ports(name string, specs []string) ([]machine.Port, error) {
 	return out, nil
 }
 
-func labels(list []string) (map[string]string, error) {
+// Labels takes KEY=VALUE apart.
+func Labels(list []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, s := range list {
 		key, value, _ := strings.Cut(s, "=")

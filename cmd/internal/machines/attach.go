@@ -20,19 +20,23 @@ import (
 	"github.com/smolvm/smolvm/runtime/trace"
 )
 
-// attachment is how a command is connected to our own streams.
+// Attachment is how a command is connected to our own streams.
 //
 // Standard input is always the command's, as with a local program: packs stand
 // in pipes. -i is accepted for those used to it. Only in the background of a
 // terminal, where reading would stop us, the command gets none.
-type attachment struct {
+type Attachment struct {
+	// Container is the id of the one that the command runs in, if it does.
+	Container string
+
 	tty, interactive, detach bool
 	logNetwork               bool
 	timeout                  time.Duration
 	flags                    *pflag.FlagSet
 }
 
-func (a *attachment) register(f *pflag.FlagSet) {
+// Register adds the flags to f.
+func (a *Attachment) Register(f *pflag.FlagSet) {
 	a.flags = f
 	f.BoolVarP(&a.interactive, "interactive", "i", false, "connect standard input (it always is)")
 	f.BoolVarP(&a.tty, "tty", "t", false, "give the command a terminal")
@@ -40,8 +44,13 @@ func (a *attachment) register(f *pflag.FlagSet) {
 	f.String("timeout", "", "end the command after `DURATION`, like 30s or 5m; the status is 124 then")
 }
 
-// check reads what the flags say, once they are parsed.
-func (a *attachment) check() (err error) {
+// RegisterDetach adds the flag for commands that need not be waited for.
+func (a *Attachment) RegisterDetach(f *pflag.FlagSet) {
+	f.BoolVarP(&a.detach, "detach", "d", false, "leave the command running, without streams")
+}
+
+// Check reads what the flags say, once they are parsed.
+func (a *Attachment) Check() (err error) {
 	if a.detach && a.logNetwork {
 		return exit.Usagef("--log-network shows what happens while a command runs, which -d does not wait for; logs tells it later")
 	}
@@ -50,7 +59,7 @@ func (a *attachment) check() (err error) {
 }
 
 // notices is where --log-network shows something; nil without it.
-func (a *attachment) notices(stdio cli.Stdio) io.Writer {
+func (a *Attachment) notices(stdio cli.Stdio) io.Writer {
 	switch {
 	case !a.logNetwork:
 		return nil
@@ -72,9 +81,9 @@ func (r rawLines) Write(p []byte) (int, error) {
 // its machine counts as hung.
 const hangTime = 15 * time.Second
 
-// run connects, runs the command and returns as it ended. Until it runs,
+// Run connects, runs the command and returns as it ended. Until it runs,
 // signals end us; from then on they are the command's.
-func (a *attachment) run(ctx context.Context, req wire.Exec, stdio cli.Stdio, connect func(context.Context) (io.ReadWriteCloser, error)) error {
+func (a *Attachment) Run(ctx context.Context, req wire.Exec, stdio cli.Stdio, connect func(context.Context) (io.ReadWriteCloser, error)) error {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	signals := terminal.Catch(func(s os.Signal) { cancel(interrupted(s)) })
@@ -86,7 +95,7 @@ func (a *attachment) run(ctx context.Context, req wire.Exec, stdio cli.Stdio, co
 	if err != nil {
 		return err
 	}
-	c := client.Command{Exec: req, Out: stdio.Out, Err: stdio.Err, Signals: signals.C}
+	c := client.Command{Exec: req, Container: a.Container, Out: stdio.Out, Err: stdio.Err, Signals: signals.C}
 	c.Exec.TTY, c.Exec.Detach, c.Exec.TimeoutMillis = a.tty, a.detach, a.timeout.Milliseconds()
 	began, command := trace.Begin(ctx, "exec"), func() {}
 	restore := a.input(&c, stdio, func() {
@@ -106,14 +115,14 @@ func (a *attachment) run(ctx context.Context, req wire.Exec, stdio cli.Stdio, co
 	return client.Status(ended)
 }
 
-func (a *attachment) timedOut() error {
+func (a *Attachment) timedOut() error {
 	return &exit.Error{Status: exit.Timeout, Err: fmt.Errorf("the command did not end within its time limit of %s", a.timeout)}
 }
 
 // input connects standard input and, with -t, our terminal; the latter becomes
 // raw only when the command runs, so that ^C works until then. The returned
 // function gives it back.
-func (a *attachment) input(c *client.Command, stdio cli.Stdio, running func()) (restore func()) {
+func (a *Attachment) input(c *client.Command, stdio cli.Stdio, running func()) (restore func()) {
 	var raw *terminal.Raw
 	stopSizes := func() {}
 	in, isFile := stdio.In.(*os.File)

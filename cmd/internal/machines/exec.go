@@ -21,7 +21,7 @@ import (
 type execOptions struct {
 	process flags.Process
 	name    flags.Name
-	attach  attachment
+	attach  Attachment
 }
 
 // Exec runs a command in a machine that runs.
@@ -36,8 +36,8 @@ func (v *Verbs) Exec() *cli.Command {
 		},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o execOptions
-			o.attach.register(f)
-			f.BoolVarP(&o.attach.detach, "detach", "d", false, "leave the command running, without streams")
+			o.attach.Register(f)
+			o.attach.RegisterDetach(f)
 			o.process.Register(f, false)
 			o.name.Register(f)
 			return v.traced(f, func(ctx context.Context, args []string, stdio cli.Stdio) error {
@@ -59,7 +59,7 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 	if len(args) == 0 {
 		return exit.Usagef("exec needs a command, as in: %s exec ls /", v.Program)
 	}
-	if err := o.attach.check(); err != nil {
+	if err := o.attach.Check(); err != nil {
 		return err
 	}
 	process, err := o.process.Options()
@@ -91,7 +91,7 @@ func (v *Verbs) execIn(ctx context.Context, o execOptions, args []string, stdio 
 	}
 	p := plan.Exec(cfg.Process, process)
 	command := wire.Exec{Argv: args, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
-	err = o.attach.run(ctx, command, stdio, func(context.Context) (io.ReadWriteCloser, error) { return conn, nil })
+	err = o.attach.Run(ctx, command, stdio, func(context.Context) (io.ReadWriteCloser, error) { return conn, nil })
 	if lost(err) {
 		return fmt.Errorf("the machine ended before the command; %s logs may tell why", v.Program)
 	}

@@ -16,16 +16,15 @@ import (
 	"github.com/smolvm/smolvm/runtime/state"
 )
 
-// logOptions are the flags of logs.
-type logOptions struct {
-	name        flags.Name
+// LogOptions are the flags of logs.
+type LogOptions struct {
 	follow      bool
 	times       bool
 	since, tail string
 }
 
-func (o *logOptions) register(f *pflag.FlagSet) {
-	o.name.Register(f)
+// Register adds the flags to f.
+func (o *LogOptions) Register(f *pflag.FlagSet) {
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on until the machine ends")
 	f.BoolVarP(&o.times, "timestamps", "t", false, "print the time before each line")
 	f.StringVar(&o.since, "since", "", "leave out what is older than `WHEN`: a duration like 10m, or a time like 2026-01-31T12:00:00Z")
@@ -39,10 +38,12 @@ func (v *Verbs) Logs() *cli.Command {
 		Long:     "The log outlives the machine and is bounded: the oldest of some thousand lines are dropped.",
 		Examples: []string{v.Program + " logs -f", v.Program + " logs --since 10m --tail 100 -t"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
-			var o logOptions
-			o.register(f)
+			var o LogOptions
+			var name flags.Name
+			name.Register(f)
+			o.Register(f)
 			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				r, err := v.locateOnly(&o.name, args)
+				r, err := v.locateOnly(&name, args)
 				if err != nil {
 					return err
 				}
@@ -52,11 +53,7 @@ func (v *Verbs) Logs() *cli.Command {
 	}
 }
 
-func (o *logOptions) print(ctx context.Context, r ref, stdio cli.Stdio) error {
-	read, err := o.read(time.Now())
-	if err != nil {
-		return err
-	}
+func (o *LogOptions) print(ctx context.Context, r ref, stdio cli.Stdio) error {
 	dir, err := r.states.Machine(r.id)
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("there is no log: this machine was never started")
@@ -65,6 +62,15 @@ func (o *logOptions) print(ctx context.Context, r ref, stdio cli.Stdio) error {
 		return err
 	}
 	defer dir.Close()
+	return o.Print(ctx, dir, stdio)
+}
+
+// Print prints the log in the directory of a machine or a container.
+func (o *LogOptions) Print(ctx context.Context, dir *state.Machine, stdio cli.Stdio) error {
+	read, err := o.read(time.Now())
+	if err != nil {
+		return err
+	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	p := state.LogPrinter{Out: stdio.Out, Err: stdio.Err, Times: o.times}
@@ -72,7 +78,7 @@ func (o *logOptions) print(ctx context.Context, r ref, stdio cli.Stdio) error {
 }
 
 // read says what the flags mean.
-func (o *logOptions) read(now time.Time) (r state.LogOptions, err error) {
+func (o *LogOptions) read(now time.Time) (r state.LogOptions, err error) {
 	r = state.LogOptions{Follow: o.follow, Tail: -1}
 	if o.tail != "all" {
 		if r.Tail, err = strconv.Atoi(o.tail); err != nil || r.Tail < 0 {

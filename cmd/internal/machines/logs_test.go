@@ -26,7 +26,7 @@ func TestLogFlags(t *testing.T) {
 		{"", "-1", time.Time{}, 0, true},
 		{"", "some", time.Time{}, 0, true},
 	} {
-		o := logOptions{since: c.since, tail: c.tail}
+		o := LogOptions{since: c.since, tail: c.tail}
 		r, err := o.read(now)
 		if c.usage {
 			if exit.Status(err) != exit.Usage {

@@ -23,7 +23,7 @@ type runOptions struct {
 	machine flags.Machine
 	process flags.Process
 	name    flags.Name
-	attach  attachment
+	attach  Attachment
 	persist bool
 }
 
@@ -47,7 +47,7 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 		},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var o runOptions
-			o.attach.register(f)
+			o.attach.Register(f)
 			f.Bool("rm", false, "remove the machine afterwards (it always is)")
 			o.process.Register(f, true)
 			o.machine.Register(f)
@@ -68,7 +68,7 @@ there is no machine to run it in; 126 if it cannot be executed; 127 if there is 
 }
 
 func (v *Verbs) runEphemeral(ctx context.Context, o runOptions, s Source, args []string, stdio cli.Stdio) error {
-	if err := o.attach.check(); err != nil {
+	if err := o.attach.Check(); err != nil {
 		return err
 	}
 	req, err := v.request(&o.machine, &o.process, &o.name, s, stdio)
@@ -113,7 +113,7 @@ func runOnce(ctx context.Context, o runOptions, s Source, req launch.Request, ar
 	}
 	command := wire.Exec{Argv: argv, Env: p.Env, WorkingDir: p.WorkingDir, User: p.User}
 	var keeper *supervisor.Process
-	err = o.attach.run(ctx, command, stdio, func(ctx context.Context) (io.ReadWriteCloser, error) {
+	err = o.attach.Run(ctx, command, stdio, func(ctx context.Context) (io.ReadWriteCloser, error) {
 		stop() // from here on attach has the signals
 		spawned := trace.Begin(ctx, "spawn")
 		keeper, err = m.Ephemeral(o.attach.notices(stdio))
