@@ -176,7 +176,12 @@ func (a *Agent) exec(stream io.ReadWriteCloser, frames *wire.Reader, req *wire.E
 func (a *Agent) inContainer(stream net.Conn, frames *wire.Reader, h *wire.Header) {
 	<-a.booted
 	refusal := a.failed
-	if refusal == nil {
+	switch {
+	case refusal != nil:
+	case h.Op == wire.OpShutdown:
+		a.containers.Shutdown(h.Container, h.Shutdown)
+		reply(stream, frames, &wire.Reply{})
+	default:
 		refusal = a.containers.Serve(stream, h)
 	}
 	if refusal != nil {

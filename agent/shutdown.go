@@ -32,7 +32,7 @@ func (a *Agent) stop(s *wire.Shutdown) *wire.Reply {
 			a.runner.Close()
 		}
 		a.containers.End(s)
-		a.endProcesses(time.Duration(s.GraceMillis) * time.Millisecond)
+		a.endProcesses(a.containers.Inside, time.Duration(s.GraceMillis)*time.Millisecond)
 		a.awaitRequests()
 		unix.Sync()
 	})
@@ -42,7 +42,7 @@ func (a *Agent) stop(s *wire.Shutdown) *wire.Reply {
 // endProcesses ends every process but PID 1, which is us. A process that is
 // born while others are told to end is told, too, at the next look; none is
 // told twice, because many take that for an order to hurry.
-func (a *Agent) endProcesses(grace time.Duration) {
+func (a *Agent) endProcesses(elsewhere func(int) bool, grace time.Duration) {
 	idle := a.reaper.Idle()
 	over := time.NewTimer(grace)
 	defer over.Stop()
@@ -52,7 +52,7 @@ func (a *Agent) endProcesses(grace time.Duration) {
 	polite := true
 	for {
 		if polite {
-			tell(told)
+			tell(told, elsewhere)
 		} else {
 			_ = unix.Kill(-1, unix.SIGKILL)
 		}
@@ -68,8 +68,9 @@ func (a *Agent) endProcesses(grace time.Duration) {
 
 // tell sends SIGTERM to all programs that have not been told before, and wakes
 // stopped ones to hear it. A process that has since become another program did
-// not hear it: that was the handler of the shell that forked it.
-func tell(told map[string]bool) {
+// not hear it: that was the handler of the shell that forked it. Those elsewhere
+// have somebody of their own who tells them.
+func tell(told map[string]bool, elsewhere func(pid int) bool) {
 	names, err := os.ReadDir("/proc")
 	if err != nil { // not booted
 		return
@@ -80,7 +81,7 @@ func tell(told map[string]bool) {
 			continue
 		}
 		comm, _ := os.ReadFile("/proc/" + name.Name() + "/comm")
-		if program := name.Name() + string(comm); !told[program] {
+		if program := name.Name() + string(comm); !told[program] && !elsewhere(pid) {
 			told[program] = true
 			_ = unix.Kill(pid, unix.SIGTERM)
 			_ = unix.Kill(pid, unix.SIGCONT)

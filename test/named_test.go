@@ -167,7 +167,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := regexp.MustCompile(`(?m)^    smolvm ((?:sandbox|microvm|image|system) [a-z]+)`).FindAllSubmatch(readme, -1)
+	lines := regexp.MustCompile(`(?m)^    smolvm ((?:sandbox|microvm|container|image|system) [a-z]+)`).FindAllSubmatch(readme, -1)
 	if len(lines) < 20 {
 		t.Errorf("only %d commands in README", len(lines))
 	}

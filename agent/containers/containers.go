@@ -32,6 +32,7 @@ type Set struct {
 }
 
 type container struct {
+	id      string
 	child   *reap.Child
 	session *wire.Session
 }
@@ -57,14 +58,38 @@ func (s *Set) Serve(stream net.Conn, h *wire.Header) *wire.Error {
 	if err != nil {
 		return refuse("the container has ended")
 	}
-	if h.Op == wire.OpShutdown {
-		defer s.limit(c, time.Duration(h.Shutdown.GraceMillis)*time.Millisecond)()
-	}
 	join(stream, to)
-	if h.Op == wire.OpShutdown {
-		c.end()
-	}
 	return nil
+}
+
+// Shutdown ends a container; it returns when nothing of it is left. Ending one
+// that does not run is fine.
+func (s *Set) Shutdown(id string, shutdown *wire.Shutdown) {
+	s.mu.Lock()
+	c := s.all[id]
+	s.mu.Unlock()
+	if c != nil {
+		s.end(c, shutdown)
+	}
+}
+
+// end asks the container's agent to end all other processes, and kills what
+// does not answer in time.
+func (s *Set) end(c *container, shutdown *wire.Shutdown) {
+	limit := time.AfterFunc(time.Duration(shutdown.GraceMillis)*time.Millisecond+patience, c.kill)
+	defer limit.Stop()
+	stream, err := c.session.OpenStream()
+	if err == nil {
+		defer stream.Close()
+		err = wire.SendHeader(stream, &wire.Header{Op: wire.OpShutdown, Shutdown: shutdown})
+	}
+	if err == nil {
+		_, _, _ = wire.NewReader(stream).Next()
+	}
+	c.session.Close()
+	c.kill()
+	<-c.child.Done()
+	s.forget(c)
 }
 
 // find returns the container of a request, which a boot starts.
@@ -100,7 +125,7 @@ func (s *Set) start(id string) (*container, error) {
 		unix.Close(fds[0])
 		return nil, err
 	}
-	c := &container{child: child}
+	c := &container{id: id, child: child}
 	stream, err := transport.FD(fds[0])
 	if err == nil {
 		c.session, err = wire.Client(stream)
@@ -113,28 +138,23 @@ func (s *Set) start(id string) (*container, error) {
 	go func() {
 		<-child.Done()
 		c.session.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.all, id)
+		s.forget(c)
 	}()
 	return c, nil
+}
+
+// forget makes room for the container's next start.
+func (s *Set) forget(c *container) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[c.id] == c {
+		delete(s.all, c.id)
+	}
 }
 
 // patience is how long a container's agent may take beyond the grace of a
 // shutdown.
 const patience = 2 * time.Second
-
-// limit kills a container whose agent does not shut it down in time.
-func (s *Set) limit(c *container, grace time.Duration) (stop func() bool) {
-	return time.AfterFunc(grace+patience, c.kill).Stop
-}
-
-// end waits for the container to be gone, and brings that about.
-func (c *container) end() {
-	c.session.Close()
-	c.kill()
-	<-c.child.Done()
-}
 
 // kill ends the agent, and with its namespace all other processes in it.
 func (c *container) kill() {
@@ -147,17 +167,7 @@ func (s *Set) End(shutdown *wire.Shutdown) {
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, c := range s.all {
-		go func() {
-			stream, err := c.session.OpenStream()
-			if err == nil {
-				defer stream.Close()
-				err = wire.SendHeader(stream, &wire.Header{Op: wire.OpShutdown, Shutdown: shutdown})
-			}
-			if err == nil {
-				_, _, _ = wire.NewReader(stream).Next()
-			}
-			c.end()
-		}()
+		go s.end(c, shutdown)
 	}
 }
 

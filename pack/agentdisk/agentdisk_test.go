@@ -63,6 +63,7 @@ drwxr-xr-x bin
 -r-xr-xr-x bin/crun
 drwxr-xr-x dev
 drwxr-xr-x image
+drwxr-xr-x images
 drwxr-xr-x proc
 drwxr-xr-x rootfs
 drwxr-xr-x run

@@ -153,7 +153,7 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 	}
 	entries := make([]*sidecar.Entry, len(kinds))
 	var extracted atomic.Bool
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	for i, kind := range kinds {
 		reader, section, _ := p.find(kind) // Fill refuses one that is not there
 		group.Go(func() (err error) {
@@ -161,7 +161,7 @@ func (m *Machine) fill(ctx context.Context, p *Pack, dir string, kinds []string,
 			if req.Progress != nil {
 				progress = req.Progress(section)
 			}
-			entries[i], err = fill(ctx, reader, section, func(done int64) {
+			entries[i], err = fill(groupCtx, reader, section, func(done int64) {
 				extracted.Store(true)
 				progress(done)
 			})

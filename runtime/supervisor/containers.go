@@ -253,6 +253,8 @@ func (k *keeper) stopContainer(c *container, req *wire.ContainerStop) {
 		return
 	case <-timer.C:
 	}
+	// First the main process, for its status tells what ended it.
+	c.signal(wire.Signal{Number: int(unix.SIGKILL)})
 	k.killContainer(c)
 	<-c.done
 }
