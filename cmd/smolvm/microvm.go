@@ -224,7 +224,7 @@ func startMachine(ctx context.Context, name string, stdio cli.Stdio) error {
 		}
 		req := machines.Request(d.Name, d.Options, d.Isolation, stdio)
 		req.Keep = dir
-		return req, machines.Source{Open: func(context.Context, cli.Stdio) (*launch.Pack, error) { return openDefined(states, d) }}, nil
+		return req, machines.Source{Open: func(context.Context, cli.Stdio) (*launch.Pack, error) { return openWithContainers(states, d) }}, nil
 	}, stdio)
 }
 
@@ -249,7 +249,7 @@ func makeDefault(ctx context.Context, stdio cli.Stdio) error {
 
 // openDefined makes a machine's image ready to be launched, which pruning left
 // where it was.
-func openDefined(states *state.Dir, d *named.Definition) (*launch.Pack, error) {
+func openDefined(d *named.Definition) (*launch.Pack, error) {
 	dir, err := sidecar.DefaultCacheDir()
 	if err != nil {
 		return nil, err
@@ -266,11 +266,16 @@ func openDefined(states *state.Dir, d *named.Definition) (*launch.Pack, error) {
 	if root == nil {
 		return nil, fmt.Errorf("the image of machine %s is not in the cache any more; fetch it with: smolvm image pull %s", d.Name, d.ImageName)
 	}
-	pack, err := withParts(d.Manifest(), root)
+	return withParts(d.Manifest(), root)
+}
+
+// openWithContainers is openDefined with the images of the machine's containers.
+func openWithContainers(states *state.Dir, d *named.Definition) (*launch.Pack, error) {
+	pack, err := openDefined(d)
 	if err != nil {
 		return nil, err
 	}
-	if err := addContainerImages(states, d, cache, pack); err != nil {
+	if err := addContainerImages(states, d, pack); err != nil {
 		pack.Close()
 		return nil, err
 	}
@@ -278,11 +283,20 @@ func openDefined(states *state.Dir, d *named.Definition) (*launch.Pack, error) {
 }
 
 // addContainerImages has the machine see the images of its containers.
-func addContainerImages(states *state.Dir, d *named.Definition, cache *rootfs.Cache, pack *launch.Pack) error {
+func addContainerImages(states *state.Dir, d *named.Definition, pack *launch.Pack) error {
 	all, err := named.Containers(states, d.Name)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	dir, err := sidecar.DefaultCacheDir()
 	if err != nil {
 		return err
 	}
+	cache, err := rootfs.OpenCache(dir)
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
 	for _, c := range all {
 		root, err := cache.Open(c.Root)
 		if err != nil {
