@@ -76,6 +76,7 @@ func (b *bench) network() ([]line, error) {
 		{"128 MB to a published port", "the host's loopback", onHost, published, onHost, host, "up", volume, 0},
 		{"128 MB from a published port", "the host's loopback", onHost, published, onHost, host, "down", volume, 0},
 		{publishedConnect, "the host's loopback", onHost, published, onHost, host, "connect", connections, 0},
+		{"the same", "one that is made inside the machine", onHost, published, inMachine, "127.0.0.1:80", "connect", connections, 0},
 	})
 }
 

@@ -66,14 +66,8 @@ func (r machineRow) isolation() string {
 	return ""
 }
 
-// askTime is how long a machine may take to answer: one that is being started or
-// stopped takes longer than a list may.
-const askTime = 2 * time.Second
-
 // askMachine finds out about one machine. That it does not answer is an answer.
 func askMachine(ctx context.Context, states *state.Dir, d *named.Definition) machineRow {
-	ctx, cancel := context.WithTimeoutCause(ctx, askTime, errors.New("it does not answer; it may be starting or stopping"))
-	defer cancel()
 	r := machineRow{Name: d.Name, Image: d.ImageName, State: "running", Created: d.Created, Definition: d}
 	// Who waits for a machine's turn waits for its lock, whatever becomes of ctx.
 	answered := make(chan error, 1)
@@ -100,6 +94,11 @@ func askMachine(ctx context.Context, states *state.Dir, d *named.Definition) mac
 	return r
 }
 
+// listTime is how long the slowest machine may hold up a list. One that is being
+// started or stopped, or hangs, takes longer; on a host where everything takes
+// its time others still answer.
+const listTime = 10 * time.Second
+
 // askAll finds out about all machines at once: one that hangs must not make a
 // list of twenty hang twenty times.
 func askAll(ctx context.Context, stdio cli.Stdio) ([]machineRow, error) {
@@ -115,6 +114,8 @@ func askAll(ctx context.Context, stdio cli.Stdio) ([]machineRow, error) {
 		fmt.Fprintf(stdio.Err, "smolvm: %v\n", e)
 	}
 	rows := make([]machineRow, len(defined))
+	ctx, cancel := context.WithTimeoutCause(ctx, listTime, errors.New("it does not answer; it may be starting or stopping"))
+	defer cancel()
 	var group sync.WaitGroup
 	for i, d := range defined {
 		group.Go(func() { rows[i] = askMachine(ctx, states, d) })
