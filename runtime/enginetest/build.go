@@ -21,7 +21,7 @@ const blockSize = 4096
 func BuildAgent(t testing.TB, dir string) string {
 	t.Helper()
 	tree := filepath.Join(dir, "agent.tree")
-	for _, d := range []string{"dev", "proc", "sys", "tmp", "image", "upper", "rootfs", "volumes", "run"} {
+	for _, d := range []string{"dev", "proc", "sys", "tmp", "image", "images", "upper", "rootfs", "volumes", "run"} {
 		mkdir(t, filepath.Join(tree, d))
 	}
 	goBuild(t, filepath.Join(tree, "agent"), "../../cmd/agent")

@@ -60,6 +60,7 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"S5/no network", s.noNetwork},
 		{"N1/network", s.network},
 		{"S5/no abstract sockets", s.noAbstractSockets},
+		{"D9/containers", s.containers},
 		{"R10/two side by side", s.sideBySide},
 		{"R10/kill", s.kill},
 		{"R10/kill while running", s.killRunning},

@@ -95,6 +95,7 @@ func (s *suite) startLinked(t *testing.T, link *runtime.Link, change func(*machi
 	boot := inst.Guest()
 	boot.Hostname = cfg.Hostname
 	boot.UnixNano = begin.UnixNano()
+	boot.Containers = true
 	if _, err := m.ask(&wire.Header{Op: wire.OpBoot, Boot: &boot}); err != nil {
 		t.Fatalf("boot: %v", err)
 	}
