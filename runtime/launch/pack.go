@@ -76,6 +76,9 @@ func FromImage(m *manifest.Manifest, root, parts *sidecar.Reader) (*Pack, error)
 	return p, nil
 }
 
+// maxImages keeps the disks of a virtual machine within /dev/vda to /dev/vdz.
+const maxImages = 16
+
 // AddImage has the machine see the root file system in root too, once, for its
 // containers. The Pack owns root, also on error.
 func (p *Pack) AddImage(root *sidecar.Reader) error {
@@ -92,6 +95,10 @@ func (p *Pack) AddImage(root *sidecar.Reader) error {
 		if i.sections[0].SHA256 == added.SHA256 {
 			return root.Close()
 		}
+	}
+	if len(p.images) == maxImages {
+		root.Close()
+		return fmt.Errorf("the containers of one machine can be of at most %d images besides its own: make some in another machine", maxImages)
 	}
 	p.images = append(p.images, place{root, []manifest.Section{added}})
 	return nil
