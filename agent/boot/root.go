@@ -14,7 +14,17 @@ func mountImage(b *wire.Boot) error {
 	if b.Image.Type == "" {
 		return nil // the engine has put it there
 	}
+	if b.Inner && isMounted(b.Image.Source, imageDir) {
+		return nil // the machine's own, which cannot be mounted there twice
+	}
 	return mount(b.Image.Source, imageDir, b.Image.Type, unix.MS_RDONLY, b.Image.Options)
+}
+
+// isMounted says whether the device's file system is the one at dir.
+func isMounted(device, dir string) bool {
+	var d, at unix.Stat_t
+	return unix.Stat(device, &d) == nil && unix.Stat(dir, &at) == nil &&
+		d.Mode&unix.S_IFMT == unix.S_IFBLK && d.Rdev == at.Dev
 }
 
 func imagePath(b *wire.Boot) string {
