@@ -198,44 +198,22 @@ func end(ctx context.Context, dir *state.Machine, grace time.Duration) (*os.File
 		// What counts is the lock, not the answer.
 		_, _ = client.Ask(patient, conn, &wire.Header{Op: wire.OpStop, Stop: &wire.Stop{GraceMillis: grace.Milliseconds()}})
 	}
-	dead := waitDead(dir)
+	dead, err := dir.Dead()
+	if err != nil {
+		return nil, err
+	}
 	select {
-	case r := <-dead:
-		return r.lock, r.err
+	case <-dead:
+		return dir.WaitDead()
 	case <-patient.Done():
 	}
 	if ctx.Err() != nil {
-		go giveUp(dead)
 		return nil, context.Cause(ctx)
 	}
 	if err := record.Process.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		go giveUp(dead)
 		return nil, fmt.Errorf("stop a machine that does not answer: %w", err)
 	}
-	r := <-dead
-	return r.lock, r.err
-}
-
-// taken is the alive lock of a machine that ended.
-type taken struct {
-	lock *os.File
-	err  error
-}
-
-func waitDead(dir *state.Machine) <-chan taken {
-	dead := make(chan taken, 1)
-	go func() {
-		lock, err := dir.WaitDead()
-		dead <- taken{lock, err}
-	}()
-	return dead
-}
-
-// giveUp gives the lock back when it comes after all.
-func giveUp(dead <-chan taken) {
-	if r := <-dead; r.lock != nil {
-		r.lock.Close()
-	}
+	return dir.WaitDead()
 }
 
 // Exec connects for an exec and returns what the machine was started with.
