@@ -53,8 +53,29 @@ func TestPolicyOnEveryPath(t *testing.T) {
 					t.Errorf("%s: inspect does not tell %q: %s", way.name, &c.policy, got)
 				}
 			}
+			policyWithoutPack(t, w, c.flags, &c.policy)
 		})
 	}
+}
+
+// policyWithoutPack launches an image that nobody packed.
+func policyWithoutPack(t *testing.T, w *world, flags []string, want *machine.Network) {
+	t.Helper()
+	image := images + "/busybox"
+	r := w.run(t, "", "smolvm", append(append([]string{"sandbox", "run", "--log-network"}, flags...), image, "ip", "-o", "link")...)
+	enforced(t, "sandbox run", r, want)
+	w.ok(t, "smolvm", append(append([]string{"microvm", "create", "--name", "x"}, flags...), image)...)
+	w.ok(t, "smolvm", "microvm", "start", "x")
+	told(t, "microvm status", w.ok(t, "smolvm", "microvm", "status", "--json", "x"), want)
+	r = w.run(t, "", "smolvm", "microvm", "exec", "x", "--", "ip", "-o", "link")
+	r.stderr += w.ok(t, "smolvm", "microvm", "logs", "x")
+	enforced(t, "microvm exec", r, want)
+	w.ok(t, "smolvm", "container", "create", "x", image, "--name", "c", "--", "sleep", "1000")
+	w.ok(t, "smolvm", "container", "start", "c")
+	r = w.run(t, "", "smolvm", "container", "exec", "c", "--", "ip", "-o", "link")
+	r.stderr += w.ok(t, "smolvm", "microvm", "logs", "x")
+	enforced(t, "container exec", r, want)
+	w.ok(t, "smolvm", "microvm", "delete", "--force", "x")
 }
 
 // enforced checks what the machine has, and what the process that enforces the
