@@ -26,7 +26,6 @@ Logins of docker and podman are used.`,
 		Examples: []string{
 			"smolvm pack alpine:3.20 -o ./my-app && ./my-app echo hello",
 			"docker save my-image | smolvm pack - -o ./my-app --cpus 2 --mem 1G",
-			"smolvm pack --from-machine web -o ./web-app",
 			"smolvm pack oci:layout:v1 -o ./my-app -e MODE=test -w /src --single-file",
 		},
 		New: func(flags *pflag.FlagSet) cli.RunFunc {

@@ -35,9 +35,9 @@ type packOptions struct {
 
 func (o *packOptions) register(f *pflag.FlagSet) {
 	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write; its sidecar is FILE.smolmachine")
-	f.StringVar(&o.machine, "from-machine", "", "pack the stopped machine `NAME` of smolvm microvm, with what was changed in it")
+	f.StringVar(&o.machine, "from-machine", "", "pack a stopped machine by its `NAME`, as it is now")
 	f.BoolVar(&o.single, "single-file", false, "write one file instead of two")
-	f.StringVar(&o.platform, "platform", "", "`OS/ARCH` to take from an image for several (default: this machine's)")
+	f.StringVar(&o.platform, "platform", "", "`OS/ARCH` to take of several (default: this machine's)")
 	f.IntVar(&o.cpus, "cpus", 0, "CPUs the machine has, unless the run says otherwise")
 	f.StringVarP(&o.mem, "mem", "m", "", "memory the machine has: `SIZE` like 512M or 2G")
 	f.StringVar(&o.storage, "storage", "", "how much the machine may write: `SIZE`")
