@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 
@@ -28,7 +29,8 @@ type Dir struct {
 }
 
 // DefaultPath is where machines are kept: smolvm below $XDG_STATE_HOME, else
-// below $XDG_DATA_HOME, else in ~/.local/share. Without a home directory it is
+// below $XDG_DATA_HOME, else in ~/.local/share (~/Library/Application Support on
+// macOS). Without a home directory it is
 // a directory of this user's in the system's temporary one.
 func DefaultPath() string {
 	for _, name := range []string{"XDG_STATE_HOME", "XDG_DATA_HOME"} {
@@ -38,6 +40,9 @@ func DefaultPath() string {
 		}
 	}
 	if home := os.Getenv("HOME"); filepath.IsAbs(home) {
+		if runtime.GOOS == "darwin" {
+			return filepath.Join(home, "Library", "Application Support", "smolvm")
+		}
 		return filepath.Join(home, ".local", "share", "smolvm")
 	}
 	return filepath.Join(os.TempDir(), "smolvm-"+strconv.Itoa(os.Geteuid()))
