@@ -147,7 +147,7 @@ func updateCommand() *cli.Command {
 		Examples: []string{"smolvm microvm update --mem 4G web"},
 		New: func(f *pflag.FlagSet) cli.RunFunc {
 			var limits flags.Limits
-			limits.Register(f)
+			limits.Register(f, flags.LimitsOfRun)
 			run := named1(f, func(_ context.Context, name string, _ cli.Stdio) error {
 				var o plan.Options
 				if err := limits.Set(&o); err != nil {

@@ -53,6 +53,8 @@ func takeMachine(ctx context.Context, name string, opts *pack.Options, stdio cli
 		return err
 	}
 	opts.Opened.Reference = "machine:" + name
+	// Not among the defaults, which cannot take a variable away.
+	opts.Opened.Config.Env = plan.Merge(d.Image.Config.Env, d.Options.Process.Env)
 	if len(d.Options.Volumes) > 0 {
 		opts.Note("what is in the volumes of " + name + " stays here")
 	}
@@ -95,7 +97,6 @@ func copyMachine(ctx context.Context, dir *state.Machine, d *named.Definition, l
 // addDefaults completes what the packer said with what the machine was made with.
 func addDefaults(opts *pack.Options, o plan.Options) error {
 	d, p := &opts.Defaults, o.Process
-	d.Env = plan.Merge(p.Env, d.Env)
 	if d.Entrypoint == nil {
 		d.Entrypoint = p.Entrypoint
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,15 +20,13 @@ import (
 
 // packOptions are pack's flags as they are written.
 type packOptions struct {
-	output, platform, mem, storage   string
-	workdir, user, entrypoint, level string
-	isolation                        string
-	cpus                             int
-	env, labels, engines             []string
+	output, platform, storage, level string
+	isolation, machine, key          string
+	labels, engines                  []string
 	single, quiet, tlsVerify         bool
-	machine                          string
+	process                          flags.Process
+	limits                           flags.Limits
 	network                          flags.Network
-	key                              string
 	secrets                          passphrases
 }
 
@@ -38,14 +35,10 @@ func (o *packOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.machine, "from-machine", "", "pack a stopped machine by its `NAME`, as it is now")
 	f.BoolVar(&o.single, "single-file", false, "write one file instead of two")
 	f.StringVar(&o.platform, "platform", "", "`OS/ARCH` to take of several (default: this machine's)")
-	f.IntVar(&o.cpus, "cpus", 0, "CPUs the machine has, unless the run says otherwise")
-	f.StringVarP(&o.mem, "mem", "m", "", "memory the machine has: `SIZE` like 512M or 2G")
+	o.limits.Register(f, "default:")
 	f.StringVar(&o.storage, "storage", "", "how much the machine may write: `SIZE`")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "environment `KEY=VALUE`; KEY alone takes the value from here")
-	f.StringVarP(&o.workdir, "workdir", "w", "", "working `DIR`ectory in the machine")
-	f.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` the command runs as")
-	f.StringVar(&o.entrypoint, "entrypoint", "", "replace the image's entrypoint: `COMMAND`, or a JSON array; '' for none")
-	f.StringVar(&o.isolation, "isolation", machine.IsolationAuto, "lowest `LEVEL` the pack may run at: auto, sandbox or vm")
+	o.process.Register(f, true)
+	f.StringVar(&o.isolation, "isolation", machine.IsolationAuto, "lowest `LEVEL` it may run at: auto, sandbox, vm")
 	f.StringArrayVar(&o.engines, "engine", nil, "carry only this `ENGINE`: "+strings.Join(pack.EngineNames(), ", ")+" (default: all there are)")
 	o.network.Register(f)
 	f.StringVar(&o.level, "compression", "", fmt.Sprintf("zstd `LEVEL`, %d (fast) to %d (small) (default %d)", pack.MinLevel, pack.MaxLevel, pack.DefaultLevel))
@@ -159,71 +152,25 @@ func (o *packOptions) setCreated(opts *pack.Options) error {
 	return nil
 }
 
+// defaults are what a run does unless its user says otherwise.
 func (o *packOptions) defaults(f *pflag.FlagSet) (d manifest.Defaults, err error) {
-	if f.Changed("cpus") {
-		if err := machine.CheckCPUs(o.cpus); err != nil {
-			return d, fmt.Errorf("--cpus: %w", err)
-		}
-		d.CPUs = o.cpus
+	var limits plan.Options
+	if err := o.limits.Set(&limits); err != nil {
+		return d, err
 	}
-	if f.Changed("mem") {
-		if d.MemoryMiB, err = machine.ParseMemory(o.mem); err != nil {
-			return d, fmt.Errorf("--mem: %w", err)
-		}
-	}
+	d.CPUs, d.MemoryMiB = limits.CPUs, limits.MemoryMiB
 	if f.Changed("storage") {
 		if d.StorageMiB, err = machine.ParseStorage(o.storage); err != nil {
 			return d, fmt.Errorf("--storage: %w", err)
 		}
 	}
-	if d.WorkingDir = o.workdir; d.WorkingDir != "" && !path.IsAbs(d.WorkingDir) {
-		return d, fmt.Errorf("--workdir %q is not an absolute path", o.workdir)
-	}
-	d.User = o.user
-	if f.Changed("entrypoint") {
-		if d.Entrypoint, err = flags.ParseEntrypoint(o.entrypoint); err != nil {
-			return d, err
-		}
-	}
-	if d.Env, err = parseEnv(o.env); err != nil {
+	p, err := o.process.Options()
+	if err != nil {
 		return d, err
 	}
-	d.Labels, err = parseLabels(o.labels)
+	// Variables that the packer has not set either stay as the image says.
+	d.Env = slices.DeleteFunc(p.Env, func(kv string) bool { return !strings.Contains(kv, "=") })
+	d.WorkingDir, d.User, d.Entrypoint = p.WorkingDir, p.User, p.Entrypoint
+	d.Labels, err = flags.Labels(o.labels)
 	return d, err
-}
-
-// parseEnv gives a KEY without a value the caller's; one that the caller does
-// not have stays unset, as with docker.
-func parseEnv(flags []string) ([]string, error) {
-	var env []string
-	for _, e := range flags {
-		key, _, hasValue := strings.Cut(e, "=")
-		if key == "" || strings.ContainsRune(e, 0) {
-			return nil, fmt.Errorf("--env %q is not KEY=VALUE", e)
-		}
-		if !hasValue {
-			value, ok := os.LookupEnv(key)
-			if !ok {
-				continue
-			}
-			e = key + "=" + value
-		}
-		env = append(env, e)
-	}
-	return env, nil
-}
-
-func parseLabels(flags []string) (map[string]string, error) {
-	var labels map[string]string
-	for _, l := range flags {
-		key, value, _ := strings.Cut(l, "=")
-		if key == "" {
-			return nil, fmt.Errorf("--label %q is not KEY=VALUE", l)
-		}
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[key] = value
-	}
-	return labels, nil
 }

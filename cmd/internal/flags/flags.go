@@ -31,7 +31,7 @@ type Machine struct {
 // Register adds the flags to f.
 func (m *Machine) Register(f *pflag.FlagSet) {
 	m.set = f
-	m.limits.Register(f)
+	m.limits.Register(f, LimitsOfRun)
 	f.StringVar(&m.storage, "storage", "", "`SIZE` that it may write to its root file system (default: the pack's wish, else 10G)")
 	f.StringArrayVarP(&m.volumes, "volume", "v", nil, "mount `HOST:GUEST[:ro]`, a directory or a file of the host")
 	f.StringVar(&m.hostname, "hostname", "", "host `NAME` in the machine")

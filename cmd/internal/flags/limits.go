@@ -14,11 +14,14 @@ type Limits struct {
 	set    *pflag.FlagSet
 }
 
-// Register adds the flags to f.
-func (l *Limits) Register(f *pflag.FlagSet) {
+// LimitsOfRun says what counts where a runner's limits are not given.
+const LimitsOfRun = "default: the pack's wish, else"
+
+// Register adds the flags to f. otherwise introduces what counts without them.
+func (l *Limits) Register(f *pflag.FlagSet, otherwise string) {
 	l.set = f
-	f.IntVar(&l.cpus, "cpus", 0, "how many CPUs the machine has (default: the pack's wish, else all)")
-	f.StringVarP(&l.memory, "mem", "m", "", "`SIZE` of its memory, like 512M or 2G (default: the pack's wish, else 2G)")
+	f.IntVar(&l.cpus, "cpus", 0, "how many CPUs the machine has ("+otherwise+" all)")
+	f.StringVarP(&l.memory, "mem", "m", "", "`SIZE` of its memory, like 512M or 2G ("+otherwise+" 2G)")
 }
 
 // Set checks the flags and puts those that were given into o.

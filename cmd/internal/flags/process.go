@@ -27,7 +27,7 @@ type Process struct {
 // Register adds the flags to f. An exec has no entrypoint.
 func (p *Process) Register(f *pflag.FlagSet, entrypoint bool) {
 	p.set, p.entrypointExists = f, entrypoint
-	f.StringArrayVarP(&p.env, "env", "e", nil, "set `KEY=VALUE` in its environment; KEY alone takes the value from here")
+	f.StringArrayVarP(&p.env, "env", "e", nil, "environment `KEY=VALUE`; KEY alone takes the value from here")
 	f.StringArrayVar(&p.envFiles, "env-file", nil, "set what `FILE` lists, one KEY=VALUE a line")
 	f.StringVarP(&p.workdir, "workdir", "w", "", "working `DIR`ectory in the machine")
 	f.StringVarP(&p.user, "user", "u", "", "run as `USER[:GROUP]`, names or numbers")
