@@ -119,6 +119,9 @@ func TestListOfTheSick(t *testing.T) {
 		}
 		pid[name] = n
 	}
+	for _, name := range []string{"hung", "well"} {
+		w.ok(t, "smolvm", "container", "create", name, images+"/busybox", "--name", name+"s", "--", "true")
+	}
 	for name, signal := range map[string]syscall.Signal{"hung": syscall.SIGSTOP, "killed": syscall.SIGKILL} {
 		if err := syscall.Kill(pid[name], signal); err != nil {
 			t.Fatal(err)
@@ -130,6 +133,10 @@ func TestListOfTheSick(t *testing.T) {
 	r := w.run(t, "", "smolvm", "microvm", "ls", "-a", "--format", "{{.Name}} {{.State}}")
 	if r.stdout != "hung unknown\nkilled stopped\nwell running\n" || r.status != 0 || !strings.Contains(r.stderr, "smolvm: hung: it does not answer") {
 		t.Errorf("the list: %+v", r)
+	}
+	r = w.run(t, "", "smolvm", "container", "ls", "-a", "--format", "{{.Name}} {{.State}}")
+	if r.stdout != "hungs unknown\nwells stopped\n" || r.status != 0 || !strings.Contains(r.stderr, "smolvm: hung: it does not answer") {
+		t.Errorf("the list of containers: %+v", r)
 	}
 	for _, name := range []string{"hung", "killed", "well"} {
 		w.ok(t, "smolvm", "microvm", "delete", "--force", name)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -19,14 +22,8 @@ import (
 	"github.com/smolvm/smolvm/runtime/state"
 )
 
-// The states of a container. One of a machine that was started anew is stopped.
-const (
-	stateRunning = "running"
-	stateExited  = "exited"
-	stateStopped = "stopped"
-)
-
 // containerRow is a container in lists; its fields are what --format may name.
+// One of a machine that was started anew is stopped.
 type containerRow struct {
 	ID      string    `json:"id"`
 	Name    string    `json:"name,omitempty"`
@@ -36,6 +33,8 @@ type containerRow struct {
 	Status  int       `json:"status"` // of its main process, where that has exited
 	Created time.Time `json:"created"`
 	Started string    `json:"started,omitempty"`
+	// Problem is why the state is not known.
+	Problem string `json:"problem,omitempty"`
 	// Definition is what it is made of.
 	Definition *named.Container `json:"definition"`
 }
@@ -51,45 +50,78 @@ func (r containerRow) shortState() string {
 	return r.State
 }
 
-// containerRows tells about containers what their machines' supervisors know.
-func containerRows(ctx context.Context, states *state.Dir, all []*named.Container) ([]containerRow, error) {
-	running := map[string][]wire.Container{}
-	rows := []containerRow{}
+// askContainers finds out about the containers of one machine.
+func askContainers(ctx context.Context, states *state.Dir, machine string, all []*named.Container) []containerRow {
+	known, err := answer(ctx, func(ctx context.Context) ([]wire.Container, error) {
+		return daemon.Containers(ctx, states, named.ID(machine), wire.Containers{})
+	})
+	var rows []containerRow
 	for _, c := range all {
-		known, asked := running[c.Machine]
-		if !asked {
-			var err error
-			known, err = daemon.Containers(ctx, states, named.ID(c.Machine), wire.Containers{})
-			if err != nil && !errors.Is(err, daemon.ErrStopped) {
-				return nil, err
+		r := containerRow{ID: c.ID, Name: c.Name, Machine: c.Machine, Image: c.ImageName, State: stateStopped, Created: c.Created, Definition: c}
+		if err != nil && !errors.Is(err, daemon.ErrStopped) {
+			r.State, r.Problem = stateUnknown, err.Error()
+		}
+		if i := slices.IndexFunc(known, func(k wire.Container) bool { return k.ID == c.ID }); i >= 0 {
+			r.State, r.Status, r.Started = stateExited, known[i].Status, known[i].StartedAt
+			if known[i].Running {
+				r.State = stateRunning
 			}
-			running[c.Machine] = known
 		}
-		rows = append(rows, containerRowOf(c, known))
+		rows = append(rows, r)
 	}
-	return rows, nil
+	return rows
 }
 
-func containerRowOf(c *named.Container, known []wire.Container) containerRow {
-	r := containerRow{ID: c.ID, Name: c.Name, Machine: c.Machine, Image: c.ImageName, State: stateStopped, Created: c.Created, Definition: c}
-	for _, k := range known {
-		if k.ID != c.ID {
-			continue
-		}
-		r.State, r.Status, r.Started = stateExited, k.Status, k.StartedAt
-		if k.Running {
-			r.State = stateRunning
-		}
-	}
-	return r
-}
-
+// askContainer finds out about one container.
 func askContainer(ctx context.Context, states *state.Dir, c *named.Container) (containerRow, error) {
-	rows, err := containerRows(ctx, states, []*named.Container{c})
-	if err != nil {
-		return containerRow{}, err
+	r := askContainers(ctx, states, c.Machine, []*named.Container{c})[0]
+	if r.Problem != "" {
+		return r, fmt.Errorf("ask the machine %s: %s", c.Machine, r.Problem)
 	}
-	return rows[0], nil
+	return r, nil
+}
+
+// listContainers finds out about the containers of a machine, or of all, which
+// are asked at once.
+func listContainers(ctx context.Context, machine []string, stdio cli.Stdio) ([]containerRow, error) {
+	states, err := machines.States()
+	if err != nil {
+		return nil, err
+	}
+	if len(machine) == 0 {
+		defined, failed, err := named.List(states)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range failed {
+			fmt.Fprintf(stdio.Err, "smolvm: %v\n", e)
+		}
+		for _, d := range defined {
+			machine = append(machine, d.Name)
+		}
+	} else if _, err := named.Read(states, machine[0]); err != nil {
+		return nil, err
+	}
+	ctx, cancel := forList(ctx)
+	defer cancel()
+	found := make([][]containerRow, len(machine))
+	var group sync.WaitGroup
+	for i, name := range machine {
+		all, err := named.Containers(states, name)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // deleted meanwhile
+			fmt.Fprintf(stdio.Err, "smolvm: %s: %v\n", name, err)
+		}
+		if len(all) > 0 {
+			group.Go(func() { found[i] = askContainers(ctx, states, name, all) })
+		}
+	}
+	group.Wait()
+	for i, rows := range found {
+		if len(rows) > 0 && rows[0].Problem != "" {
+			fmt.Fprintf(stdio.Err, "smolvm: %s: %s\n", machine[i], rows[0].Problem)
+		}
+	}
+	return slices.Concat(found...), nil
 }
 
 func containerListCommand() *cli.Command {
@@ -104,23 +136,12 @@ func containerListCommand() *cli.Command {
 				if len(args) > 1 {
 					return exit.Usagef("ls takes one machine at most")
 				}
-				found, err := findContainers(args)
+				rows, err := listContainers(ctx, args, stdio)
 				if err != nil {
 					return err
 				}
-				states, err := machines.States()
-				if err != nil {
-					return err
-				}
-				known, err := containerRows(ctx, states, found)
-				if err != nil {
-					return err
-				}
-				rows := []containerRow{}
-				for _, r := range known {
-					if *all || r.State == stateRunning {
-						rows = append(rows, r)
-					}
+				if !*all {
+					rows = slices.DeleteFunc(rows, func(r containerRow) bool { return r.State == stateStopped || r.State == stateExited })
 				}
 				return table.Print(stdio.Out, o, rows, func(r containerRow) string { return r.ID }, []table.Column[containerRow]{
 					{Title: "CONTAINER", Cell: func(r containerRow) string { return r.ID }},
@@ -135,50 +156,12 @@ func containerListCommand() *cli.Command {
 	}
 }
 
-// findContainers are those of the machine that args name, or all.
-func findContainers(args []string) ([]*named.Container, error) {
-	states, err := machines.States()
-	if err != nil {
-		return nil, err
-	}
-	if len(args) == 0 {
-		return named.AllContainers(states)
-	}
-	if _, err := named.Read(states, args[0]); err != nil {
-		return nil, err
-	}
-	return named.Containers(states, args[0])
-}
-
 func containerInspectCommand() *cli.Command {
-	return &cli.Command{
-		Name: "inspect", Args: "CONTAINER...", Short: "Print what is known about containers, as JSON", Interspersed: true,
-		Examples: []string{"smolvm container inspect 3f9c", "smolvm container inspect --format '{{.State}}' 3f9c"},
-		New: func(f *pflag.FlagSet) cli.RunFunc {
-			var o table.Format
-			o.Register(f)
-			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if len(args) == 0 {
-					return exit.Usagef("inspect needs the id of a container")
-				}
-				states, err := machines.States()
-				if err != nil {
-					return err
-				}
-				var found []*named.Container
-				for _, ref := range args {
-					c, err := named.FindContainer(states, ref)
-					if err != nil {
-						return err
-					}
-					found = append(found, c)
-				}
-				rows, err := containerRows(ctx, states, found)
-				if err != nil {
-					return err
-				}
-				return table.Inspect(stdio.Out, o, rows)
-			}
-		},
-	}
+	return inspectEach("container", "smolvm container inspect 3f9c", func(ctx context.Context, states *state.Dir, ref string) (containerRow, error) {
+		c, err := named.FindContainer(states, ref)
+		if err != nil {
+			return containerRow{}, err
+		}
+		return askContainer(ctx, states, c)
+	})
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/cli"
 	"github.com/smolvm/smolvm/cmd/internal/machines"
 	"github.com/smolvm/smolvm/cmd/internal/table"
-	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/daemon"
 	"github.com/smolvm/smolvm/runtime/named"
@@ -68,36 +67,20 @@ func (r machineRow) isolation() string {
 
 // askMachine finds out about one machine. That it does not answer is an answer.
 func askMachine(ctx context.Context, states *state.Dir, d *named.Definition) machineRow {
-	r := machineRow{Name: d.Name, Image: d.ImageName, State: "running", Created: d.Created, Definition: d}
-	// Who waits for a machine's turn waits for its lock, whatever becomes of ctx.
-	answered := make(chan error, 1)
-	var status *wire.Status
-	go func() {
-		var err error
-		status, err = daemon.Status(ctx, states, named.ID(d.Name))
-		answered <- err
-	}()
-	var err error
-	select {
-	case err = <-answered:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-	}
+	r := machineRow{Name: d.Name, Image: d.ImageName, State: stateRunning, Created: d.Created, Definition: d}
+	status, err := answer(ctx, func(ctx context.Context) (*wire.Status, error) {
+		return daemon.Status(ctx, states, named.ID(d.Name))
+	})
 	switch {
 	case err == nil:
 		r.Status = status
 	case errors.Is(err, daemon.ErrStopped):
-		r.State, r.Ended = "stopped", daemon.Ended(states, named.ID(d.Name))
+		r.State, r.Ended = stateStopped, daemon.Ended(states, named.ID(d.Name))
 	default:
-		r.State, r.Problem = "unknown", err.Error()
+		r.State, r.Problem = stateUnknown, err.Error()
 	}
 	return r
 }
-
-// listTime is how long the slowest machine may hold up a list. One that is being
-// started or stopped, or hangs, takes longer; on a host where everything takes
-// its time others still answer.
-const listTime = 10 * time.Second
 
 // askAll finds out about all machines at once: one that hangs must not make a
 // list of twenty hang twenty times.
@@ -114,7 +97,7 @@ func askAll(ctx context.Context, stdio cli.Stdio) ([]machineRow, error) {
 		fmt.Fprintf(stdio.Err, "smolvm: %v\n", e)
 	}
 	rows := make([]machineRow, len(defined))
-	ctx, cancel := context.WithTimeoutCause(ctx, listTime, errors.New("it does not answer; it may be starting or stopping"))
+	ctx, cancel := forList(ctx)
 	defer cancel()
 	var group sync.WaitGroup
 	for i, d := range defined {
@@ -147,7 +130,7 @@ func listCommand() *cli.Command {
 				}
 				rows := []machineRow{}
 				for _, r := range found {
-					if *all || r.State != "stopped" {
+					if *all || r.State != stateStopped {
 						rows = append(rows, r)
 					}
 				}
@@ -165,30 +148,11 @@ func listCommand() *cli.Command {
 }
 
 func inspectMachineCommand() *cli.Command {
-	return &cli.Command{
-		Name: "inspect", Args: "NAME...", Short: "Print what is known about machines, as JSON", Interspersed: true,
-		Examples: []string{"smolvm microvm inspect web", "smolvm microvm inspect --format '{{.State}}' web"},
-		New: func(f *pflag.FlagSet) cli.RunFunc {
-			var o table.Format
-			o.Register(f)
-			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
-				if len(args) == 0 {
-					return exit.Usagef("inspect needs the NAME of a machine")
-				}
-				states, err := machines.States()
-				if err != nil {
-					return err
-				}
-				rows := []machineRow{}
-				for _, name := range args {
-					d, err := named.Read(states, name)
-					if err != nil {
-						return err
-					}
-					rows = append(rows, askMachine(ctx, states, d))
-				}
-				return table.Inspect(stdio.Out, o, rows)
-			}
-		},
-	}
+	return inspectEach("machine", "smolvm microvm inspect web", func(ctx context.Context, states *state.Dir, name string) (machineRow, error) {
+		d, err := named.Read(states, name)
+		if err != nil {
+			return machineRow{}, err
+		}
+		return askMachine(ctx, states, d), nil
+	})
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/smolvm/smolvm/cmd/internal/machines"
 	"github.com/smolvm/smolvm/formats/exit"
 	"github.com/smolvm/smolvm/pack/images"
-	"github.com/smolvm/smolvm/pack/rootfs"
 	"github.com/smolvm/smolvm/runtime/launch"
 	"github.com/smolvm/smolvm/runtime/named"
 	"github.com/smolvm/smolvm/runtime/plan"
@@ -245,69 +244,4 @@ func makeDefault(ctx context.Context, stdio cli.Stdio) error {
 		return nil
 	}
 	return err
-}
-
-// openDefined makes a machine's image ready to be launched, which pruning left
-// where it was.
-func openDefined(d *named.Definition) (*launch.Pack, error) {
-	dir, err := sidecar.DefaultCacheDir()
-	if err != nil {
-		return nil, err
-	}
-	cache, err := rootfs.OpenCache(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer cache.Close()
-	root, err := cache.Open(d.Root)
-	if err != nil {
-		return nil, err
-	}
-	if root == nil {
-		return nil, fmt.Errorf("the image of machine %s is not in the cache any more; fetch it with: smolvm image pull %s", d.Name, d.ImageName)
-	}
-	return withParts(d.Manifest(), root)
-}
-
-// openWithContainers is openDefined with the images of the machine's containers.
-func openWithContainers(states *state.Dir, d *named.Definition) (*launch.Pack, error) {
-	pack, err := openDefined(d)
-	if err != nil {
-		return nil, err
-	}
-	if err := addContainerImages(states, d, pack); err != nil {
-		pack.Close()
-		return nil, err
-	}
-	return pack, nil
-}
-
-// addContainerImages has the machine see the images of its containers.
-func addContainerImages(states *state.Dir, d *named.Definition, pack *launch.Pack) error {
-	all, err := named.Containers(states, d.Name)
-	if err != nil || len(all) == 0 {
-		return err
-	}
-	dir, err := sidecar.DefaultCacheDir()
-	if err != nil {
-		return err
-	}
-	cache, err := rootfs.OpenCache(dir)
-	if err != nil {
-		return err
-	}
-	defer cache.Close()
-	for _, c := range all {
-		root, err := cache.Open(c.Root)
-		if err != nil {
-			return err
-		}
-		if root == nil {
-			return fmt.Errorf("the image of container %s is not in the cache any more; fetch it with: smolvm image pull %s", c.ID, c.ImageName)
-		}
-		if err := pack.AddImage(root.Reader); err != nil {
-			return err
-		}
-	}
-	return nil
 }

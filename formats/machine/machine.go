@@ -5,6 +5,8 @@
 // process and imports nothing of ours.
 package machine
 
+import "fmt"
+
 // SchemaVersion is the generation this code writes and the newest it reads.
 const SchemaVersion = 1
 
@@ -47,6 +49,12 @@ type Config struct {
 	Process Process           `json:"process"`
 	Labels  map[string]string `json:"labels,omitempty"`
 }
+
+// MaxImages keeps the disks of a virtual machine within /dev/vda to /dev/vdz.
+const MaxImages = 16
+
+// ErrImages says that a machine would have more than MaxImages.
+var ErrImages = fmt.Errorf("the containers of one machine can be of at most %d images besides its own: make some in another machine", MaxImages)
 
 // Image is a root file system in the cache.
 type Image struct {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/sidecar"
 )
@@ -76,9 +77,6 @@ func FromImage(m *manifest.Manifest, root, parts *sidecar.Reader) (*Pack, error)
 	return p, nil
 }
 
-// maxImages keeps the disks of a virtual machine within /dev/vda to /dev/vdz.
-const maxImages = 16
-
 // AddImage has the machine see the root file system in root too, once, for its
 // containers. The Pack owns root, also on error.
 func (p *Pack) AddImage(root *sidecar.Reader) error {
@@ -96,9 +94,9 @@ func (p *Pack) AddImage(root *sidecar.Reader) error {
 			return root.Close()
 		}
 	}
-	if len(p.images) == maxImages {
+	if len(p.images) == machine.MaxImages {
 		root.Close()
-		return fmt.Errorf("the containers of one machine can be of at most %d images besides its own: make some in another machine", maxImages)
+		return machine.ErrImages
 	}
 	p.images = append(p.images, place{root, []manifest.Section{added}})
 	return nil

@@ -49,13 +49,20 @@ func CreateContainer(states *state.Dir, c *Container) error {
 			return err
 		}
 	}
-	return locked(states, c.Machine, func(turn *state.Turn, _ *Definition) error {
+	return locked(states, c.Machine, func(turn *state.Turn, d *Definition) error {
 		all, err := containersIn(turn.Machine, c.Machine)
 		if err != nil {
 			return err
 		}
 		if c.Name != "" && slices.ContainsFunc(all, func(other *Container) bool { return other.Name == c.Name }) {
 			return fmt.Errorf("%s: there is a container of this name in the machine %s already", c.Name, c.Machine)
+		}
+		images := map[string]bool{c.RootSHA256: true}
+		for _, other := range all {
+			images[other.RootSHA256] = true
+		}
+		if delete(images, d.RootSHA256); len(images) > machine.MaxImages {
+			return machine.ErrImages
 		}
 		id := make([]byte, idBytes)
 		_, _ = rand.Read(id)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,21 +47,7 @@ func (m *Machine) CreateContainer(id string) (*Machine, error) {
 
 // Containers names all containers of the machine, in order.
 func (m *Machine) Containers() ([]string, error) {
-	all, err := m.containers()
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer all.Close()
-	names, err := all.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("list containers: %w", err)
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !validID(n) })
-	slices.Sort(names)
-	return names, nil
+	return idsIn(m.containers())
 }
 
 // RemoveContainer removes a container's directory. The caller has the machine's

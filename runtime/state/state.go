@@ -30,8 +30,8 @@ type Dir struct {
 
 // DefaultPath is where machines are kept: smolvm below $XDG_STATE_HOME, else
 // below $XDG_DATA_HOME, else in ~/.local/share (~/Library/Application Support on
-// macOS). Without a home directory it is
-// a directory of this user's in the system's temporary one.
+// macOS). Without a home directory it is a directory of this user's in the
+// system's temporary one.
 func DefaultPath() string {
 	for _, name := range []string{"XDG_STATE_HOME", "XDG_DATA_HOME"} {
 		// The XDG specification has relative values ignored.
@@ -108,17 +108,22 @@ func (d *Dir) Machine(id string) (*Machine, error) {
 
 // List names all machines there are, running or not, in order.
 func (d *Dir) List() ([]string, error) {
-	machines, err := d.openMachines()
+	return idsIn(d.openMachines())
+}
+
+// idsIn names what is in a directory of machines or of containers, which may not
+// be there; it takes what opening it returned, and closes it.
+func idsIn(dir *os.File, err error) ([]string, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer machines.Close()
-	names, err := machines.Readdirnames(-1)
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return nil, fmt.Errorf("list machines: %w", err)
+		return nil, fmt.Errorf("list %s: %w", dir.Name(), err)
 	}
 	names = slices.DeleteFunc(names, func(n string) bool { return !validID(n) })
 	slices.Sort(names)

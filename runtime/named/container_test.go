@@ -1,0 +1,72 @@
+package named
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/smolvm/smolvm/formats/machine"
+	"github.com/smolvm/smolvm/runtime/state"
+)
+
+func container(t *testing.T, states *state.Dir, in, name, root string) *Container {
+	t.Helper()
+	c := &Container{Machine: in, Name: name, ImageName: "alpine:3.20", RootSHA256: root, Argv: []string{"true"}}
+	if err := CreateContainer(states, c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// D9: a container is found by its id, its name and a beginning of its id, as long
+// as that means one; what means several names them.
+func TestFindContainer(t *testing.T) {
+	states := testStates(t)
+	for _, name := range []string{"web", "db"} {
+		if err := Create(states, definition(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b, c := container(t, states, "web", "twice", "r"), container(t, states, "db", "twice", "r"), container(t, states, "db", "once", "r")
+	for ref, want := range map[string]*Container{a.ID: a, b.ID: b, "once": c, c.ID[:11]: c} {
+		if got, err := FindContainer(states, ref); err != nil || got.ID != want.ID || got.Machine != want.Machine {
+			t.Errorf("%s: %+v, %v, want %+v", ref, got, err, want)
+		}
+	}
+	if _, err := FindContainer(states, "twice"); err == nil || !strings.Contains(err.Error(), a.ID) || !strings.Contains(err.Error(), b.ID) {
+		t.Errorf("a name of two: %v", err)
+	}
+	for _, ref := range []string{"", "nobody", a.ID + "0"} {
+		if _, err := FindContainer(states, ref); !errors.Is(err, ErrNoContainer) {
+			t.Errorf("%q: %v", ref, err)
+		}
+	}
+	if err := CreateContainer(states, &Container{Machine: "web", Name: "twice"}); err == nil {
+		t.Error("two of one name in one machine")
+	}
+	if err := RemoveContainer(states, a); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := FindContainer(states, "twice"); err != nil || got.ID != b.ID {
+		t.Errorf("after the other's removal: %+v, %v", got, err)
+	}
+}
+
+// D9: a container that would keep its machine from starting is not made.
+func TestTooManyImages(t *testing.T) {
+	states := testStates(t)
+	d := definition("web")
+	if err := Create(states, d); err != nil {
+		t.Fatal(err)
+	}
+	container(t, states, "web", "", d.RootSHA256)
+	for i := range machine.MaxImages {
+		container(t, states, "web", "", fmt.Sprint(i))
+	}
+	container(t, states, "web", "", "0")
+	err := CreateContainer(states, &Container{Machine: "web", RootSHA256: "one more"})
+	if !errors.Is(err, machine.ErrImages) {
+		t.Errorf("one image more: %v", err)
+	}
+}
