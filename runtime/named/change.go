@@ -56,6 +56,9 @@ func Rename(states *state.Dir, from, to string) error {
 	if err := CheckName(to); err != nil {
 		return err
 	}
+	if err := removeUndefined(states, to); err != nil {
+		return err
+	}
 	return stopped(states, from, func(dir *state.Machine) error {
 		err := states.Rename(dir, ID(to))
 		if errors.Is(err, os.ErrExist) {
@@ -63,6 +66,23 @@ func Rename(states *state.Dir, from, to string) error {
 		}
 		return err
 	})
+}
+
+// removeUndefined removes a directory without a definition, which a creation that
+// was killed has left in a name's place.
+func removeUndefined(states *state.Dir, name string) error {
+	turn, err := states.Turn(ID(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer turn.Close()
+	if _, err := read(turn.Machine, name); !errors.Is(err, ErrUnknown) {
+		return err // and if it is a machine, renaming says so
+	}
+	return turn.Stopped(func() error { return states.Remove(turn.Machine) })
 }
 
 // Delete removes a machine that does not run, with all it has kept.

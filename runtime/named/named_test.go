@@ -206,3 +206,28 @@ func TestParallel(t *testing.T) {
 		}
 	}
 }
+
+// D1: what a killed creation left does not keep a name from a machine.
+func TestRenameOntoRemains(t *testing.T) {
+	states := testStates(t)
+	if err := Create(states, definition("web")); err != nil {
+		t.Fatal(err)
+	}
+	remains, err := states.Create(ID("api"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	remains.Close()
+	if err := Rename(states, "web", "api"); err != nil {
+		t.Error(err)
+	}
+	if err := Create(states, definition("web")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rename(states, "web", "api"); !errors.Is(err, ErrExists) {
+		t.Errorf("onto a machine: %v", err)
+	}
+	if got := names(t, states); got != "api web" {
+		t.Errorf("machines: %q", got)
+	}
+}
