@@ -7,6 +7,8 @@ import (
 	"net"
 	"slices"
 	"testing"
+
+	"github.com/hashicorp/yamux"
 )
 
 func sessions(t *testing.T) (host, guest *Session) {
@@ -68,7 +70,8 @@ func TestUnreadStreamStallsNoOther(t *testing.T) {
 // S3: a guest that opens a stream, which only hosts do, ends its session.
 func TestGuestCannotOpenStreams(t *testing.T) {
 	host, guest := sessions(t)
-	if _, err := guest.OpenStream(); err != nil {
+	// The session may be over before it returns.
+	if _, err := guest.OpenStream(); err != nil && !errors.Is(err, yamux.ErrSessionShutdown) {
 		t.Fatal(err)
 	}
 	<-host.CloseChan()
