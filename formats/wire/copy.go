@@ -37,6 +37,9 @@ func (c *Copy) check() error {
 			return badRequest("a path must not contain NUL bytes")
 		}
 	}
+	if c.Layer && (c.Into || len(c.Name) > 0) {
+		return badRequest("a layer is only copied out, and its root has no name")
+	}
 	if !path.IsAbs(string(c.Path)) {
 		return badRequest("%q is not an absolute path of the machine", c.Path)
 	}
