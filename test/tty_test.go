@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -141,6 +142,26 @@ func TestTerminalComesBackAfterSIGTERM(t *testing.T) {
 		t.Error("the terminal is still in raw mode")
 	}
 	eventually(t, "the machine's end", func() bool { return len(processes(w.dir)) == 0 })
+}
+
+// R4: ^C at a question for a passphrase ends the command at once, and what is
+// typed afterwards shows again.
+func TestPassphraseInterrupted(t *testing.T) {
+	w := newWorld(t)
+	x := startOnTerminal(t, w.command(t, "smolvm", "key", "generate", filepath.Join(w.dir, "key")), 24, 80)
+	before := x.modes()
+	x.wants("Passphrase for")
+	x.types("secret\x03")
+	x.ends(128 + int(syscall.SIGINT))
+	if after := x.modes(); after != before {
+		t.Errorf("the terminal's modes are %+v, were %+v", after, before)
+	}
+	if strings.Contains(x.screen(), "secret") {
+		t.Errorf("the screen shows %q", x.screen())
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "key")); !os.IsNotExist(err) {
+		t.Errorf("a key was written: %v", err)
+	}
 }
 
 // R4: -t with piped input ends at the input's end; -i without -t has no

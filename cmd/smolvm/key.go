@@ -38,12 +38,12 @@ On a terminal you are asked for a passphrase. ed25519 keys of ssh-keygen do as w
 			comment := flags.String("comment", "", "a `TEXT` for people, at the end of the public key")
 			secrets := passphrases{flags: flags}
 			secrets.register()
-			return func(_ context.Context, args []string, stdio cli.Stdio) error {
+			return func(ctx context.Context, args []string, stdio cli.Stdio) error {
 				path, err := keyPath(args)
 				if err != nil {
 					return err
 				}
-				secret, err := secrets.choose(stdio, path)
+				secret, err := secrets.choose(ctx, stdio, path)
 				if err != nil {
 					return err
 				}

@@ -50,7 +50,7 @@ func runPack(ctx context.Context, o packOptions, flags *pflag.FlagSet, args []st
 		opts.CacheDir = "" // packing works without it
 	}
 	if o.key != "" {
-		by, err := signer.Open(o.key, o.secrets.ask)
+		by, err := signer.Open(o.key, o.secrets.ask(ctx))
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +26,7 @@ func (p *passphrases) register() {
 
 // choose gets the passphrase for a new key. Without a terminal and a file there
 // is none.
-func (p *passphrases) choose(stdio cli.Stdio, name string) ([]byte, error) {
+func (p *passphrases) choose(ctx context.Context, stdio cli.Stdio, name string) ([]byte, error) {
 	if p.flags.Changed("passphrase-file") {
 		return p.read()
 	}
@@ -34,11 +35,11 @@ func (p *passphrases) choose(stdio cli.Stdio, name string) ([]byte, error) {
 		return nil, nil
 	}
 	defer tty.Close()
-	first, err := prompt(tty, "Passphrase for "+name+" (empty for none): ")
+	first, err := prompt(ctx, tty, "Passphrase for "+name+" (empty for none): ")
 	if err != nil {
 		return nil, err
 	}
-	second, err := prompt(tty, "The same again: ")
+	second, err := prompt(ctx, tty, "The same again: ")
 	if err != nil {
 		return nil, err
 	}
@@ -48,17 +49,19 @@ func (p *passphrases) choose(stdio cli.Stdio, name string) ([]byte, error) {
 	return first, nil
 }
 
-// ask gets the passphrase of a key that has one; it is a signer.Passphrase.
-func (p *passphrases) ask(name string) ([]byte, error) {
-	if p.flags.Changed("passphrase-file") {
-		return p.read()
+// ask returns a signer.Passphrase, which gets the passphrase of a key that has one.
+func (p *passphrases) ask(ctx context.Context) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		if p.flags.Changed("passphrase-file") {
+			return p.read()
+		}
+		tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+		if err != nil {
+			return nil, fmt.Errorf("%s has a passphrase and there is no terminal to ask for it: use --passphrase-file, or ssh-agent and the public key", name)
+		}
+		defer tty.Close()
+		return prompt(ctx, tty, "Passphrase for "+name+": ")
 	}
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s has a passphrase and there is no terminal to ask for it: use --passphrase-file, or ssh-agent and the public key", name)
-	}
-	defer tty.Close()
-	return prompt(tty, "Passphrase for "+name+": ")
 }
 
 // read takes the file's first line.
@@ -71,12 +74,34 @@ func (p *passphrases) read() ([]byte, error) {
 	return line, nil
 }
 
-func prompt(tty *os.File, text string) ([]byte, error) {
-	fmt.Fprint(tty, text)
-	secret, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(tty)
+// prompt asks at the terminal, which shows again what is typed when it returns.
+func prompt(ctx context.Context, tty *os.File, text string) ([]byte, error) {
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
-	return secret, nil
+	fmt.Fprint(tty, text)
+	type result struct {
+		secret []byte
+		err    error
+	}
+	typed := make(chan result, 1)
+	go func() {
+		secret, err := term.ReadPassword(fd)
+		typed <- result{secret, err}
+	}()
+	select {
+	case r := <-typed:
+		fmt.Fprintln(tty)
+		if r.err != nil {
+			return nil, fmt.Errorf("reading the passphrase: %w", r.err)
+		}
+		return r.secret, nil
+	case <-ctx.Done():
+		// Nobody waits for the end of the line any more.
+		_ = term.Restore(fd, before)
+		fmt.Fprintln(tty)
+		return nil, errors.New("interrupted; nothing was written")
+	}
 }

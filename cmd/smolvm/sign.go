@@ -52,7 +52,7 @@ func (o *signOptions) run(ctx context.Context, args []string, stdio cli.Stdio) e
 		return err
 	}
 	defer p.Close()
-	by, err := signer.Open(o.key, o.secrets.ask)
+	by, err := signer.Open(o.key, o.secrets.ask(ctx))
 	if err != nil {
 		return err
 	}
