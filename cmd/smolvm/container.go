@@ -116,7 +116,7 @@ func createContainer(ctx context.Context, machine, image string, command []strin
 		return nil, err
 	}
 	c := &named.Container{
-		Machine: machine, Name: o.name, ImageName: img.Name, Root: img.Root, RootSHA256: img.RootSHA256,
+		Machine: machine, Name: o.name, ImageName: img.Name, Digest: img.Image.Digest, Root: img.Root, RootSHA256: img.RootSHA256,
 		Process: cfg.Process, Labels: cfg.Labels,
 	}
 	if c.Argv, err = plan.RunArgs(cfg.Process, command); err != nil {

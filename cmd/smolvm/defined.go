@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/smolvm/smolvm/pack/rootfs"
+	"github.com/smolvm/smolvm/pack/source"
 	"github.com/smolvm/smolvm/runtime/launch"
 	"github.com/smolvm/smolvm/runtime/named"
 	"github.com/smolvm/smolvm/runtime/state"
@@ -12,7 +13,7 @@ import (
 
 // openDefined makes a machine's image ready to be launched.
 func openDefined(d *named.Definition) (*launch.Pack, error) {
-	root, err := openCached(d.Root, "machine "+d.Name, d.ImageName)
+	root, err := openCached(d.Root, "machine "+d.Name, source.Exactly(d.ImageName, d.Image.Digest))
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func openWithContainers(states *state.Dir, d *named.Definition) (*launch.Pack, e
 		return nil, err
 	}
 	for _, c := range all {
-		root, err := openCached(c.Root, "container "+c.ID, c.ImageName)
+		root, err := openCached(c.Root, "container "+c.ID, source.Exactly(c.ImageName, c.Digest))
 		if err == nil {
 			err = pack.AddImage(root.Reader)
 		}

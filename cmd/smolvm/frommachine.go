@@ -72,7 +72,7 @@ func hasLayer(dir *state.Machine, d *named.Definition) error {
 	}
 	defer layer.Close()
 	if layer.Record() == nil {
-		return fmt.Errorf("the machine %s has not been started yet, so it is its image; pack that: smolvm pack %s -o FILE", d.Name, d.ImageName)
+		return fmt.Errorf("the machine %s has not been started yet, so it is its image; pack that: smolvm pack %s -o FILE", d.Name, source.Exactly(d.ImageName, d.Image.Digest))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -36,6 +37,24 @@ func openRegistry(ctx context.Context, s string, opts Options) (*Image, error) {
 }
 
 // parseName allows HTTP to loopback registries, as Docker does.
+// Exactly names a registry's image by its digest, which unlike a tag stays what it
+// is. What is no registry's, or has no digest, keeps its name.
+func Exactly(spec, digest string) string {
+	s, err := ParseSpec(spec)
+	if err != nil || s.Kind != Registry {
+		return spec
+	}
+	ref, err := name.ParseReference(s.Ref)
+	if err != nil || digest == "" {
+		return spec
+	}
+	if _, isTag := ref.(name.Tag); !isTag {
+		return spec
+	}
+	repository, _, _ := strings.Cut(s.Ref, ":"+ref.Identifier())
+	return repository + "@" + digest
+}
+
 func parseName(s string, opts Options) (name.Reference, error) {
 	ref, err := name.ParseReference(s)
 	if err != nil {

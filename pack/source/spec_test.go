@@ -98,6 +98,26 @@ func FuzzParseSpec(f *testing.F) {
 	})
 }
 
+func TestExactly(t *testing.T) {
+	const digest = "sha256:" + "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for spec, want := range map[string]string{
+		"alpine:3.20":               "alpine@" + digest,
+		"alpine":                    "alpine@" + digest,
+		"docker://127.0.0.1:5000/a": "127.0.0.1:5000/a@" + digest,
+		"127.0.0.1:5000/a/b:latest": "127.0.0.1:5000/a/b@" + digest,
+		"alpine@" + digest:          "alpine@" + digest,
+		"oci:layout:tag":            "oci:layout:tag",
+		"rootfs:dir":                "rootfs:dir",
+	} {
+		if got := Exactly(spec, digest); got != want {
+			t.Errorf("%s: %s, want %s", spec, got, want)
+		}
+		if got := Exactly(spec, ""); got != spec {
+			t.Errorf("%s without a digest: %s", spec, got)
+		}
+	}
+}
+
 func TestParsePlatform(t *testing.T) {
 	for in, want := range map[string]string{
 		"linux/amd64": "linux/amd64", "arm64": "linux/arm64", "linux/arm/v7": "linux/arm/v7", "aarch64": "linux/arm64",

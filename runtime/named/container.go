@@ -24,9 +24,10 @@ type Container struct {
 	Machine string    `json:"-"`
 	Name    string    `json:"name,omitempty"`
 	Created time.Time `json:"created"`
-	// ImageName is what people call the image; Root and RootSHA256 are as in a
-	// Definition.
+	// ImageName is what people call the image, and Digest its manifest's, if it
+	// has one; Root and RootSHA256 are as in a Definition.
 	ImageName  string `json:"imageName"`
+	Digest     string `json:"digest,omitempty"`
 	Root       string `json:"root"`
 	RootSHA256 string `json:"rootSHA256"`
 	// Process and Argv, which is complete, are the main process.
