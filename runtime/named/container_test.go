@@ -3,6 +3,8 @@ package named
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,8 +47,15 @@ func TestFindContainer(t *testing.T) {
 	if err := CreateContainer(states, &Container{Machine: "web", Name: "twice"}); err == nil {
 		t.Error("two of one name in one machine")
 	}
+	killed := filepath.Join(states.Path(), "machines", ID("web"), "containers", ".removed-0123456789ab", "log")
+	if err := os.MkdirAll(killed, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := RemoveContainer(states, a); err != nil {
 		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(states.Path(), "machines", ID("web"), "containers", "*[0-9a-f]")); err != nil || len(left) > 0 {
+		t.Errorf("left of it: %q, %v", left, err)
 	}
 	if got, err := FindContainer(states, "twice"); err != nil || got.ID != b.ID {
 		t.Errorf("after the other's removal: %+v, %v", got, err)

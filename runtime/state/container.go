@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,19 +51,24 @@ func (m *Machine) Containers() ([]string, error) {
 	return idsIn(m.containers())
 }
 
-// RemoveContainer removes a container's directory. The caller has the machine's
-// Turn, and the container does not run.
+// RemoveContainer removes a container's directory, and those whose removal was
+// killed. The caller has the machine's Turn, and the container does not run.
 func (m *Machine) RemoveContainer(id string) error {
 	all, err := m.containers()
 	if err != nil {
 		return err
 	}
 	defer all.Close()
-	gone := removedPrefix + id
-	if err := unix.Renameat(int(all.Fd()), id, int(all.Fd()), gone); err != nil {
+	if err := unix.Renameat(int(all.Fd()), id, int(all.Fd()), removedPrefix+id); err != nil {
 		return &os.PathError{Op: "remove", Path: all.Name() + "/" + id, Err: err}
 	}
-	return removeTree(int(all.Fd()), gone)
+	names, err := all.Readdirnames(-1)
+	for _, n := range names {
+		if strings.HasPrefix(n, removedPrefix) {
+			err = errors.Join(err, removeTree(int(all.Fd()), n))
+		}
+	}
+	return err
 }
 
 func (m *Machine) containers() (*os.File, error) {
