@@ -38,10 +38,22 @@ func leftovers(dir string) []string {
 	}
 	for _, machine := range machineDirs(dir) {
 		for _, group := range controlGroups("/sys/fs/cgroup", filepath.Base(machine)) {
-			left = append(left, "control group "+group)
+			if abandoned(group) {
+				left = append(left, "control group "+group)
+			}
 		}
 	}
 	return left
+}
+
+// abandoned says whether a control group stays without a process. In every world
+// a pack's machine has the same id, so another's may be here, which has processes,
+// gets them or goes.
+func abandoned(group string) bool {
+	return waitUntil("a process in "+group+", or its end", func() bool {
+		processes, err := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+		return err != nil || len(processes) > 0
+	}) != nil
 }
 
 // controlGroups lists those of a machine, wherever in the hierarchies below root
