@@ -36,7 +36,6 @@ func openRegistry(ctx context.Context, s string, opts Options) (*Image, error) {
 	return img, nil
 }
 
-// parseName allows HTTP to loopback registries, as Docker does.
 // Exactly names a registry's image by its digest, which unlike a tag stays what it
 // is. What is no registry's, or has no digest, keeps its name.
 func Exactly(spec, digest string) string {
@@ -55,6 +54,7 @@ func Exactly(spec, digest string) string {
 	return repository + "@" + digest
 }
 
+// parseName allows HTTP to loopback registries, as Docker does.
 func parseName(s string, opts Options) (name.Reference, error) {
 	ref, err := name.ParseReference(s)
 	if err != nil {
