@@ -2,8 +2,9 @@
 // its commands see: the image as a writable root file system, with the kernel's
 // file systems, the volumes and a few generated files in it.
 //
-// It makes mounts and files, once, in the order of steps. It starts no process
-// and knows no request but wire.Boot.
+// It makes mounts and files, once, in the order of steps, and knows no request but
+// wire.Boot. The only processes that it starts are the agents of containers: those
+// begin on the agent's disk, which is left when the machine has booted (disk.go).
 package boot
 
 import (
