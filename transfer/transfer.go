@@ -7,6 +7,8 @@
 // outside of the directory that they were given. No symbolic link is followed
 // out of it, and a file is replaced whole or not at all.
 //
+// Send can also make a layer of an OCI image of what an overlay has noted.
+//
 // Streams of our own differ from other archives in two ways: their root is
 // called ".", also where it is a file, and a file with holes has only its data
 // in the stream and a PAX record that says where that goes.

@@ -17,7 +17,8 @@
 // go-erofs has laid it out, one pass over it fills in where each file's contents
 // lie and points every further name of a hard-linked file at its one inode.
 //
-// Nothing of tar, layers or host files enters here: those are pack/flatten's.
+// Read goes through such an image again. Nothing of tar, layers or host files enters
+// here: those are pack/flatten's.
 // The same tree and the same order of contents give the same bytes.
 package erofs
 

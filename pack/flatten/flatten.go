@@ -1,6 +1,7 @@
 // Package flatten merges the layers of an image into the one tree that a
 // container of it would see, and writes that tree as an EROFS image. It also
-// takes a directory of the host as its source.
+// takes a directory of the host as its source, and puts layers over an image that
+// it wrote before.
 //
 // Nothing is unpacked: file contents go from the layer's tar stream straight
 // into the image file, so no privilege is needed and a hostile archive finds no

@@ -1,5 +1,6 @@
-// Package named keeps the machines that people made and gave a name: what each
-// is made of and how it starts, whether it runs or not.
+// Package named keeps the machines that people made and gave a name, and the
+// containers in them: what each is made of and how it starts, whether it runs or
+// not.
 //
 // A definition is a file in the machine's state directory, written whole or not
 // at all; whether the machine runs is not in it, for only its lock can tell.
