@@ -128,11 +128,8 @@ func (b *bench) imageSize() ([]line, error) {
 // packing puts packing, without anything cached, beside tar and zstd of the
 // same tree, for time and for the size of what comes out.
 func (b *bench) packing() ([]line, error) {
-	tree := filepath.Join(b.dir, "tree")
-	if err := os.Mkdir(tree, 0o755); err != nil {
-		return nil, err
-	}
-	if err := b.do("tar", "-C", tree, "-xf", filepath.Join(b.images, "python.tar")); err != nil {
+	tree, err := b.tree()
+	if err != nil {
 		return nil, err
 	}
 	archive := filepath.Join(b.dir, "tree.tar.zst")
