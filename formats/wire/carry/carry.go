@@ -65,19 +65,19 @@ func (e End) push(conn *net.TCPConn, stream io.Writer) error {
 		return err
 	}
 	for {
-		buf, n, err := receive(raw, &segments)
+		buf, n, err := receive(raw, &bursts, readBurst)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			segments.Put(buf)
+			bursts.Put(buf)
 			return wire.WriteFrame(stream, e.sendEnd, nil)
 		}
-		frame, err := wire.Seal((*buf)[:wire.PrefixSize+n], e.send)
+		frames, err := sealBurst(*buf, n, e.send)
 		if err == nil {
-			_, err = stream.Write(frame)
+			_, err = stream.Write(frames)
 		}
-		segments.Put(buf)
+		bursts.Put(buf)
 		if err != nil {
 			return err
 		}
@@ -136,22 +136,21 @@ func refused(t wire.FrameType, payload []byte) error {
 }
 
 var (
-	segments  = sync.Pool{New: func() any { return ptr(make([]byte, wire.PrefixSize+wire.MaxPayload)) }}
+	bursts    = sync.Pool{New: func() any { return ptr(make([]byte, burst*frameSize)) }}
 	datagrams = sync.Pool{New: func() any { return ptr(make([]byte, wire.PrefixSize+maxDatagram)) }}
 )
 
 func ptr(b []byte) *[]byte { return &b }
 
 // receive waits until there is something to read, and only then takes a buffer
-// for it: the bytes begin after the room for a prefix. The caller puts the
-// buffer back.
-func receive(raw syscall.RawConn, pool *sync.Pool) (buf *[]byte, n int, err error) {
+// for it and has read fill it. The caller puts the buffer back.
+func receive(raw syscall.RawConn, pool *sync.Pool, read func(fd int, buf []byte) (int, error)) (buf *[]byte, n int, err error) {
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
 		buf = pool.Get().(*[]byte)
-		n, failed = syscall.Read(int(fd), (*buf)[wire.PrefixSize:])
+		n, failed = read(int(fd), *buf)
 		for failed == syscall.EINTR {
-			n, failed = syscall.Read(int(fd), (*buf)[wire.PrefixSize:])
+			n, failed = read(int(fd), *buf)
 		}
 		if failed == nil {
 			return true

@@ -3,6 +3,7 @@ package carry
 import (
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/smolvm/smolvm/formats/wire"
 )
@@ -62,7 +63,7 @@ func ReadDatagrams(conn *net.UDPConn, got func([]byte) error) error {
 		return err
 	}
 	for {
-		buf, n, err := receive(raw, &datagrams)
+		buf, n, err := receive(raw, &datagrams, readDatagram)
 		if err != nil {
 			return err
 		}
@@ -73,3 +74,6 @@ func ReadDatagrams(conn *net.UDPConn, got func([]byte) error) error {
 		}
 	}
 }
+
+// readDatagram leaves room for a prefix.
+func readDatagram(fd int, buf []byte) (int, error) { return syscall.Read(fd, buf[wire.PrefixSize:]) }
