@@ -149,14 +149,14 @@ func receive(raw syscall.RawConn, pool *sync.Pool, read func(fd int, buf []byte)
 	err = raw.Read(func(fd uintptr) bool {
 		buf = pool.Get().(*[]byte)
 		n, failed = read(int(fd), *buf)
-		for failed == syscall.EINTR {
+		for errors.Is(failed, syscall.EINTR) {
 			n, failed = read(int(fd), *buf)
 		}
 		if failed == nil {
 			return true
 		}
 		pool.Put(buf)
-		return failed != syscall.EAGAIN
+		return !errors.Is(failed, syscall.EAGAIN)
 	})
 	return buf, n, errors.Join(err, failed)
 }
