@@ -3,15 +3,15 @@ package transfer
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 )
 
 // tempName is the name of a file that is not complete.
-func tempName() string { return ".smolvm-copy-" + rand.Text()[:12] }
+func tempName() string { return fmt.Sprintf(".smolvm-copy-%016x", rand.Uint64()) }
 
 // file makes a regular file. It is on its disk if it is to take the place of
 // another one: a power cut leaves one of the two whole. What never was complete
