@@ -62,6 +62,34 @@ func TestFindContainer(t *testing.T) {
 	}
 }
 
+// D9: the beginning of two ids means neither.
+func TestFindContainerByTwoMeanings(t *testing.T) {
+	states := testStates(t)
+	if err := Create(states, definition("web")); err != nil {
+		t.Fatal(err)
+	}
+	// Of 17 ids at least two begin with the same digit of sixteen.
+	digits := map[string][]*Container{}
+	for range 17 {
+		c := container(t, states, "web", "", "r")
+		digits[c.ID[:1]] = append(digits[c.ID[:1]], c)
+	}
+	for digit, all := range digits {
+		got, err := FindContainer(states, digit)
+		if len(all) == 1 {
+			if err != nil || got.ID != all[0].ID {
+				t.Errorf("%s of one: %+v, %v", digit, got, err)
+			}
+			continue
+		}
+		for _, c := range all {
+			if err == nil || errors.Is(err, ErrNoContainer) || !strings.Contains(err.Error(), c.ID) {
+				t.Errorf("%s of %d: %+v, %v, which does not name %s", digit, len(all), got, err, c.ID)
+			}
+		}
+	}
+}
+
 // D9: a container that would keep its machine from starting is not made.
 func TestTooManyImages(t *testing.T) {
 	states := testStates(t)
