@@ -115,7 +115,7 @@ cmd_lab() { # run a command in a nested machine whose /dev/kvm works: ./build.sh
 cmd_testkrun() { # all that runs on virtual machines, in the lab (after build), as root and as nobody; half an hour
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}"
   make_images
-  LAB_LONG=1 LAB_LIMIT=40 krun_tests all
+  LAB_LONG=1 LAB_LIMIT=40 LAB_FAILED=1 krun_tests all
 }
 
 cmd_benchkrun() { # measure the krun engine alone, in the lab (a part of bench): ./build.sh benchkrun [ROUNDS]

@@ -219,7 +219,7 @@ func TestKilledWhileWriting(t *testing.T) {
 		// The disk has no name; hold it by the VMM's descriptor.
 		disk := storageOf(t)
 		kill(t, unix.SIGKILL)
-		<-m.instance.Done()
+		m.end()
 		for _, pass := range []string{"-fp", "-fn"} { // the journal is replayed first
 			cmd := exec.Command("e2fsck", pass, "/proc/self/fd/3")
 			cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/sbin:/usr/bin:/bin")
@@ -249,8 +249,7 @@ func TestBootsInARow(t *testing.T) {
 				if r := m.exec(wire.Exec{Argv: []string{"/bin/sh", "-c", fmt.Sprintf("echo %d; exit %d", want, want)}}, nil); r.err != nil || r.Code != want || r.stdout.String() != fmt.Sprintln(want) {
 					t.Errorf("boot %d: %v, %+v, %q", want, r.err, r.Exit, &r.stdout)
 				}
-				_ = m.instance.Kill()
-				<-m.instance.Done()
+				m.end()
 			})
 		}
 		both.Wait()

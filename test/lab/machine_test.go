@@ -172,6 +172,7 @@ type vm struct {
 	kernel   string
 	log      *logBuffer
 	started  time.Duration // until the agent's stream
+	own      string        // what of the scratch space is its
 }
 
 type logBuffer struct {
@@ -217,24 +218,34 @@ func begin(t *testing.T, cfg machine.Config) (*vm, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
 	start := time.Now()
-	own, err := os.MkdirTemp(scratch, "machine-")
-	if err != nil {
+	var err error
+	if m.own, err = os.MkdirTemp(scratch, "machine-"); err != nil {
 		t.Fatal(err)
 	}
-	m.instance, err = newEngine(t).Start(ctx, runtime.Host{Scratch: own, Log: m.log}, cfg)
+	m.instance, err = newEngine(t).Start(ctx, runtime.Host{Scratch: m.own, Log: m.log}, cfg)
 	m.started = time.Since(start)
 	if err != nil {
 		return m, err
 	}
 	t.Cleanup(func() {
-		_ = m.instance.Kill()
-		<-m.instance.Done()
+		m.end()
 		if t.Failed() {
 			t.Logf("console:\n%s", m.log)
 		}
 	})
 	m.session, err = wire.Client(m.instance.Stream())
 	return m, err
+}
+
+// end kills the machine, if it still runs, and removes what is its own, as the
+// end of a supervisor does: a test may have many machines, and the scratch space
+// has room for some.
+func (m *vm) end() {
+	_ = m.instance.Kill()
+	<-m.instance.Done()
+	if err := os.RemoveAll(m.own); err != nil {
+		m.t.Error(err)
+	}
 }
 
 // start starts and boots a machine.
