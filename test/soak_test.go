@@ -104,10 +104,10 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	// A Go heap breathes, and a sentry keeps the processes that it needed for the
-	// most commands at once; each of them shows the sentry's descriptors again, so
-	// that only more of them for each process are a loss.
+	// most commands at once; each of them shows the sentry's descriptors again. Each
+	// process has as many as before.
 	perProcess := float64(after.descriptors) / float64(after.processes) / (float64(before.descriptors) / float64(before.processes))
-	if after.memory > before.memory*5/4 || after.processes > before.processes*5/4 || perProcess > 1.05 || after.disk > before.disk+16<<20 {
+	if after.memory > before.memory*5/4 || after.descriptors > before.descriptors*11/10 || perProcess > 1.05 || after.disk > before.disk+16<<20 {
 		t.Errorf("it grows: %+v, then %+v", before, after)
 	}
 }
