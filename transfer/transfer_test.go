@@ -3,6 +3,7 @@ package transfer
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -298,5 +299,44 @@ func TestPieces(t *testing.T) {
 	s, total := formatPieces(10, []piece{{0, 5}, {7, 3}})
 	if s != "10,0,5,7,3" || total != 8 {
 		t.Error(s, total)
+	}
+}
+
+// S4: two copies to one place at once do not see each other's unfinished file:
+// there is the one, whole, and then the other.
+func TestTwoAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := func(text string) []byte {
+		src := filepath.Join(dir, "src")
+		if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return pack(t, Source{Path: src})
+	}
+	slow, quick := file(strings.Repeat("slow ", 1<<16)), file("quick")
+	into := Place{Path: filepath.Join(dir, "dst")}
+	is := func(want string) {
+		t.Helper()
+		if got, err := os.ReadFile(into.Path); err != nil || string(got) != want {
+			t.Errorf("%d bytes, %v, want %d", len(got), err, len(want))
+		}
+	}
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Receive(r, into, Options{}) }()
+	if _, err := w.Write(slow[:len(slow)/2]); err != nil { // its file is begun when this returns
+		t.Fatal(err)
+	}
+	if err := Receive(bytes.NewReader(quick), into, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	is("quick")
+	_, err := w.Write(slow[len(slow)/2:])
+	if err = errors.Join(err, w.Close(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	is(strings.Repeat("slow ", 1<<16))
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
