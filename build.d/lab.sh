@@ -42,7 +42,7 @@ lab_stage() {
   echo "$stage"
 }
 
-LAB_IMAGES=(busybox configured static)
+LAB_IMAGES=(busybox configured static python)
 
 # What of the command line's tests runs on virtual machines, too.
 LAB_CLI=(

@@ -43,6 +43,9 @@ var nestedMounts = []struct {
 	{"var/tmp", "tmpfs", "mode=1777"},
 }
 
+// maxFiles is how many descriptors a process of the job may have.
+const maxFiles = 1 << 16
+
 func nested() error {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
@@ -82,6 +85,10 @@ func nested() error {
 	_ = os.WriteFile("/sys/kernel/mm/transparent_hugepage/enabled", []byte("always"), 0)
 	if err := loopbackUp(); err != nil {
 		return fmt.Errorf("loopback: %w", err)
+	}
+	// The kernel's own limit, 4096, is less than thousands of connections need.
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: maxFiles, Max: maxFiles}); err != nil {
+		return fmt.Errorf("allow %d descriptors: %w", maxFiles, err)
 	}
 	status, err := runJob(dir)
 	if err != nil {
