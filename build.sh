@@ -48,7 +48,7 @@ outside() {
 }
 
 cmd_build() { # build everything into dist/
-  need_build
+  need "${DEPS_BUILD[@]}"
   VERSION=$(version)
   export VERSION
   mkdir -p "$BIN" "$DIST"
@@ -97,7 +97,7 @@ cmd_lint() { # formatting, vet, staticcheck and the other linters, shell scripts
 }
 
 cmd_unit() { # the unit tests alone
-  need_build
+  need "${DEPS_BUILD[@]}"
   unit_tests
 }
 

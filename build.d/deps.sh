@@ -2,8 +2,8 @@
 # What the verbs need from the machine. Each entry is COMMAND:PACKAGE; the
 # package is only installed when the command is not there.
 
-DEPS_BUILD=(git:git gcc:gcc npm:npm)
-DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci zstd:zstd)
+DEPS_BUILD=(git:git gcc:gcc npm:npm zstd:zstd)
+DEPS_IMAGES=(mmdebstrap:mmdebstrap umoci:umoci)
 DEPS_BENCH=(
   make:make dpkg-source:dpkg-dev # what crun is built with
   bwrap:bubblewrap runsc:runsc slirp4netns:slirp4netns crun:crun podman:podman # what machines are compared with

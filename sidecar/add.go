@@ -196,7 +196,9 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 		select {
 		case slots <- slot:
 		case <-ctx.Done():
-			_ = workers.Wait()
+			if err := workers.Wait(); err != nil {
+				return 0, err
+			}
 			return 0, ctx.Err()
 		}
 		if int64(n) == c.frameSize && (hole || zeroPrefix(buf) == n) {
@@ -210,8 +212,11 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 				return nil
 			}
 			var b []byte
-			if spec.Ready != nil {
-				b = spec.Ready(frame, buf[:n])
+			if spec.Encode != nil {
+				var err error
+				if b, err = spec.Encode(frame, buf[:n]); err != nil {
+					return err
+				}
 			}
 			if b == nil {
 				b = c.zstd.EncodeAll(buf[:n], reuse(c.out, 0))

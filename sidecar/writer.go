@@ -30,11 +30,11 @@ type Spec struct {
 	FrameSize int64
 	// Progress is told how much of the contents is read; nil is allowed.
 	Progress Progress
-	// Ready, if set, is asked for the stored form of a frame, counted from 0,
-	// that an Encoder for the same Spec has made of the same contents before.
-	// nil means that there is none. Add may use the memory of what it returns.
+	// Encode, if set, returns the stored form of a frame, counted from 0: one
+	// zstd frame that says its contents' size and has no checksum. Where it
+	// returns nil, Add makes it. Add may use the memory of what it returns.
 	// It is called from several goroutines.
-	Ready func(frame int64, contents []byte) []byte
+	Encode func(frame int64, contents []byte) ([]byte, error)
 }
 
 // Writer writes one sidecar. What it writes becomes visible with Commit, at

@@ -316,3 +316,22 @@ func TestSweepWriters(t *testing.T) {
 		t.Errorf("the directory holds %s", got)
 	}
 }
+
+// Where encoding fails, Add says that, and not that it was canceled because of it.
+func TestEncodeFails(t *testing.T) {
+	w, err := Create(filepath.Join(t.TempDir(), "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	broken := errors.New("no encoder here")
+	spec := Spec{Kind: manifest.KindRootfs, FrameSize: 64 << 10, Encode: func(frame int64, _ []byte) ([]byte, error) {
+		if frame == 3 {
+			return nil, broken
+		}
+		return nil, nil
+	}}
+	if _, err := w.Add(t.Context(), spec, bytes.NewReader(content(1, 16<<20))); !errors.Is(err, broken) {
+		t.Errorf("error %v", err)
+	}
+}

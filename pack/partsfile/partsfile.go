@@ -46,7 +46,7 @@ const inputsLabel = "org.smolvm.parts.inputs"
 
 // recipe is part of that digest. It is raised when the same inputs come to
 // give another file.
-const recipe = 1
+const recipe = 2
 
 // part is one section to make.
 type part struct{ kind, path string }

@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	// level is the highest zstd level there is.
+	// level is zstd's highest that takes no more memory to decode than a frame
+	// has; 20 to 22 would save another 0.2 %.
 	level = 19
 	// frameSize in bytes: large for the ratio, small enough that several cores
-	// have something to do at the first start.
+	// have something to do at the first start. It is level 19's window, too.
 	frameSize = 8 << 20
 	// storageMiB is the storage disk's size before the guest grows it.
 	storageMiB = storage.DefaultMiB
@@ -69,7 +70,8 @@ func (o Options) addMade(ctx context.Context, w *sidecar.Writer, m *manifest.Man
 func add(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, kind string, r io.Reader) error {
 	s, err := w.Add(ctx, sidecar.Spec{
 		Kind: kind, Executable: slices.Contains(executables, kind),
-		Encoding: manifest.EncodingZstd, Level: level, FrameSize: frameSize,
+		Encoding: manifest.EncodingZstd, FrameSize: frameSize,
+		Encode: func(_ int64, contents []byte) ([]byte, error) { return compress(ctx, contents) },
 	}, r)
 	if err != nil {
 		return err

@@ -88,16 +88,16 @@ func (a *ahead) compress(frame int64) {
 	a.held += int64(len(r.stored))
 }
 
-// take is a sidecar.Spec's Ready.
-func (a *ahead) take(frame int64, contents []byte) []byte {
+// take is a sidecar.Spec's Encode.
+func (a *ahead) take(frame int64, contents []byte) ([]byte, error) {
 	a.mu.Lock()
 	r, ok := a.ready[frame]
 	delete(a.ready, frame)
 	a.mu.Unlock()
 	if !ok || r.sum != maphash.Bytes(a.seed, contents) {
-		return nil
+		return nil, nil
 	}
-	return r.stored
+	return r.stored, nil
 }
 
 // wait returns when no frame is being compressed any more.

@@ -99,6 +99,14 @@ func TestAheadNoticesChanges(t *testing.T) {
 	a.wait()
 	a.grown() // where there is one core, one frame at a time
 	a.wait()
+	take := func(i int64, contents []byte) []byte {
+		t.Helper()
+		stored, err := a.take(i, contents)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stored
+	}
 	frame := func(i int64) []byte {
 		b := make([]byte, frameSize)
 		if _, err := f.ReadAt(b, i*frameSize); err != nil {
@@ -106,15 +114,15 @@ func TestAheadNoticesChanges(t *testing.T) {
 		}
 		return b
 	}
-	if a.take(0, frame(0)) != nil {
+	if take(0, frame(0)) != nil {
 		t.Error("the first frame, which is never final, was compressed")
 	}
-	if stored := a.take(1, frame(1)); stored == nil || len(stored) > frameSize {
+	if stored := take(1, frame(1)); stored == nil || len(stored) > frameSize {
 		t.Errorf("frame 1 is not ready (%d bytes)", len(stored))
 	}
 	changed := frame(2)
 	changed[frameSize-1] ^= 1
-	if a.take(2, changed) != nil {
+	if take(2, changed) != nil {
 		t.Error("a changed frame was used")
 	}
 }

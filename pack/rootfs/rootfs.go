@@ -119,8 +119,8 @@ func (m *Maker) Write(ctx context.Context, w *sidecar.Writer) ([]manifest.Sectio
 }
 
 // compress stores the flattened image f, which merge wrote last, and its list of
-// software in w. ready has frames that are compressed already, or is nil.
-func (m *Maker) compress(ctx context.Context, f *os.File, ready func(int64, []byte) []byte, w *sidecar.Writer) ([]manifest.Section, error) {
+// software in w. encode has frames that are compressed already, or is nil.
+func (m *Maker) compress(ctx context.Context, f *os.File, encode func(int64, []byte) ([]byte, error), w *sidecar.Writer) ([]manifest.Section, error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
@@ -132,7 +132,7 @@ func (m *Maker) compress(ctx context.Context, f *os.File, ready func(int64, []by
 	root, err := w.Add(ctx, sidecar.Spec{
 		Kind: manifest.KindRootfs, Encoding: manifest.EncodingZstd, Level: m.Level, FrameSize: frameSize,
 		Progress: func(n int64) { m.Progress.Step(StepCompress, n, size) },
-		Ready:    ready,
+		Encode:   encode,
 	}, f)
 	if err != nil {
 		return nil, fmt.Errorf("compressing the root file system: %w", err)
