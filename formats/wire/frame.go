@@ -35,13 +35,19 @@ func (t FrameType) limit() (int, bool) {
 	return 0, false
 }
 
-// A Reader reads frames. It never reads beyond the frame it returns, so the
-// bytes after it can be handed to somebody else. It is not safe for concurrent
+// A Reader reads frames. Next never reads beyond the frame it returns, so the
+// bytes after it can be handed to somebody else. A Reader is not safe for concurrent
 // use.
 type Reader struct {
 	r      io.Reader
 	prefix [PrefixSize]byte
 	buf    []byte
+
+	// What Payloads holds: a buffer, what it returned of that, and how much of
+	// the last payload is still to come.
+	gather *[gathered]byte
+	pieces [][]byte
+	rest   int
 }
 
 // NewReader returns a Reader of the frames in r.
@@ -77,6 +83,10 @@ func (r *Reader) Release() {
 		payloads.Put((*[MaxPayload]byte)(r.buf[:MaxPayload]))
 		r.buf = nil
 	}
+	if r.gather != nil {
+		gatherings.Put(r.gather)
+		r.gather = nil
+	}
 }
 
 // payloads are buffers of MaxPayload bytes.
@@ -98,11 +108,8 @@ func (r *Reader) fill(size int) error {
 		r.buf = r.buf[:want]
 		n, err := io.ReadFull(r.r, r.buf[have:want])
 		have += n
-		if err == io.EOF {
-			return io.ErrUnexpectedEOF
-		}
 		if err != nil {
-			return err
+			return notBetweenFrames(err)
 		}
 	}
 	return nil

@@ -88,18 +88,35 @@ func (e End) push(conn *net.TCPConn, stream io.Writer) error {
 // it does.
 func (e End) pull(conn *net.TCPConn, frames *wire.Reader) error {
 	for {
-		payload, err := e.next(frames)
-		if errors.Is(err, io.EOF) {
-			return conn.CloseWrite()
-		}
+		pieces, err := frames.Payloads(e.get)
 		if err != nil {
-			return err
+			return unexpected(err)
 		}
-		if _, err := conn.Write(payload); err != nil {
+		if pieces == nil {
+			payload, err := e.next(frames)
+			if errors.Is(err, io.EOF) {
+				return conn.CloseWrite()
+			}
+			if err != nil {
+				return err
+			}
+			pieces = [][]byte{payload}
+		}
+		// One write, and so one waking of the other end, for all that is there.
+		buffers := net.Buffers(pieces)
+		if _, err := buffers.WriteTo(conn); err != nil {
 			return err
 		}
 		frames.Release()
 	}
+}
+
+// unexpected is err at a point where the stream must not end.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // next is the next payload; io.EOF says that the other end sends no more.
@@ -107,10 +124,8 @@ func (e End) next(frames *wire.Reader) ([]byte, error) {
 	for {
 		t, payload, err := frames.Next()
 		switch {
-		case errors.Is(err, io.EOF):
-			return nil, io.ErrUnexpectedEOF
 		case err != nil:
-			return nil, err
+			return nil, unexpected(err)
 		case t == e.get:
 			return payload, nil
 		case t == e.getEnd:
