@@ -55,6 +55,21 @@ func TestTerminal(t *testing.T) { // R4
 			}
 		})
 	}
+	// Programs that read keys, as shells that edit lines themselves do: from the
+	// beginning, or only after the end of input came.
+	const readKeys = `stty -icanon min 1 -echo; echo ready; until [ "$(dd bs=1 count=1 2>/dev/null | od -An -tx1)" = ' 04' ]; do :; done; echo end`
+	for name, before := range map[string]string{"at once": "", "later": "sleep 0.3; "} {
+		t.Run("piped input ends for who reads keys "+name, func(t *testing.T) {
+			c := g.begin(t, tty(before+readKeys))
+			if before == "" {
+				c.expect("ready")
+			}
+			c.feed(strings.NewReader("a line\n"))
+			if e := c.wait(); e.Code != 0 || !strings.HasSuffix(c.stdout.String(), "end\r\n") {
+				t.Errorf("%+v %q", e, c.stdout.String())
+			}
+		})
+	}
 	t.Run("without input", func(t *testing.T) {
 		req := tty("echo ok; sleep 1000")
 		req.Stdin = false

@@ -125,7 +125,7 @@ func TestTerminalOfExec(t *testing.T) {
 	defer w.ok(t, "busybox", "stop")
 	x := startOnTerminal(t, w.command(t, "busybox", "exec", "-it", "sh"), 24, 80)
 	x.types("tty; stty size\n")
-	x.wants("24 80")
+	x.wants("24 80\r\n/ # ") // in line mode, a moment earlier, ^D would be lost
 	x.types("\x04")
 	x.ends(0)
 }

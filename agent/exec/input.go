@@ -26,11 +26,13 @@ type input struct {
 	ended    bool
 	stopped  bool
 
+	gone chan struct{} // closed by stop
+
 	owed int // taken by the command, not announced yet; only run uses it
 }
 
 func newInput(f *os.File, tty bool, w io.Writer) *input {
-	in := &input{f: f, tty: tty, w: w}
+	in := &input{f: f, tty: tty, w: w, gone: make(chan struct{})}
 	in.changed = sync.NewCond(&in.mu)
 	return in
 }
@@ -56,10 +58,11 @@ func (in *input) end() {
 	in.mu.Unlock()
 }
 
-// stop makes run return; the command has ended.
+// stop, to be called once, makes run return; the command has ended.
 func (in *input) stop() {
 	in.mu.Lock()
 	in.stopped = true
+	close(in.gone)
 	in.changed.Signal()
 	in.mu.Unlock()
 	if !in.tty {
@@ -103,7 +106,7 @@ func (in *input) run() {
 	case !in.tty:
 		in.f.Close()
 	case !in.over():
-		endOfInput(in.f, lineOpen)
+		endOfInput(in.f, lineOpen, in.gone)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,21 +53,51 @@ func (s *stdio) resize(size wire.Size) {
 	})
 }
 
+// modeCheck is how often endOfInput looks at a terminal's mode.
+const modeCheck = 50 * time.Millisecond
+
 // endOfInput tells the terminal's reader that input is over, as a person would
-// with ^D: once to flush an unfinished line, once more to end. A program that
-// switched line editing off gets nothing; it reads keys, not files.
-func endOfInput(tty *os.File, lineOpen bool) {
-	var eof []byte
+// with ^D, until gone is closed: once to flush an unfinished line, once more to
+// end. It does so again when the terminal's mode has changed: Linux makes an
+// end of file of a ^D that comes in canonical mode, and a NUL of that for who
+// reads it in another, as a shell does that edits lines itself; and nobody but the
+// reader is told of a changed mode.
+func endOfInput(tty *os.File, lineOpen bool, gone <-chan struct{}) {
+	check := time.NewTicker(modeCheck)
+	defer check.Stop()
+	for first, before := true, false; ; first = false {
+		eof, canonical, err := endCharacter(tty)
+		if err != nil {
+			return
+		}
+		switch {
+		case first && lineOpen:
+			_, err = tty.Write([]byte{eof, eof})
+		case first || canonical != before:
+			_, err = tty.Write([]byte{eof})
+		}
+		if err != nil {
+			return
+		}
+		before = canonical
+		select {
+		case <-gone:
+			return
+		case <-check.C:
+		}
+	}
+}
+
+// endCharacter is what ends input on this terminal, and whether its mode is canonical.
+func endCharacter(tty *os.File) (eof byte, canonical bool, err error) {
+	err = os.ErrClosed
 	control(tty, func(fd int) {
-		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-		if err == nil && t.Lflag&unix.ICANON != 0 {
-			eof = append(eof, t.Cc[unix.VEOF])
+		var t *unix.Termios
+		if t, err = unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+			eof, canonical = t.Cc[unix.VEOF], t.Lflag&unix.ICANON != 0
 		}
 	})
-	if eof != nil && lineOpen {
-		eof = append(eof, eof[0])
-	}
-	_, _ = tty.Write(eof)
+	return eof, canonical, err
 }
 
 // control calls f with the descriptor of an open file; f must not block.
