@@ -168,7 +168,7 @@ func TestPassphraseInterrupted(t *testing.T) {
 // terminal.
 func TestTerminalWithPipedInput(t *testing.T) {
 	w := newWorld(t)
-	if r := w.run(t, "echo from the pipe\n", "busybox", "run", "-i", "-t", "sh"); !strings.Contains(r.stdout, "from the pipe\r\n") {
+	if r := w.run(t, "echo from the pipe\n", "busybox", "run", "-i", "-t", "sh"); r.status != 0 || !strings.Contains(r.stdout, "from the pipe\r\n") {
 		t.Errorf("-it with a pipe: %+v", r)
 	}
 	if r := w.run(t, "", "busybox", "run", "-i", "tty"); !strings.Contains(r.stdout, "not a tty") {
