@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/smolvm/smolvm/runtime/krun/libkrun"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
@@ -76,6 +77,9 @@ func start(lib *libkrun.Library, cfg vmspec.Config) error {
 	if err != nil {
 		return err
 	}
+	// A large page of the heap would stay resident as long as the machine lives;
+	// hardly any of it is needed again.
+	debug.FreeOSMemory()
 	// From here on a return is a failure: the guest's end is the process's.
 	if err := libkrun.Check("krun_start_enter", lib.StartEnter(ctx)); err != nil {
 		return err
