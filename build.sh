@@ -122,7 +122,7 @@ cmd_benchkrun() { # measure the krun engine alone, in the lab (a part of bench):
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}" "${DEPS_BENCH[@]}"
   cmd_build
   make_images
-  krun_bench "${1:-6}"
+  krun_bench "${1:-8}"
 }
 
 cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]
@@ -157,7 +157,7 @@ cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md; with
     return
   fi
   go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" | tee build/bench.md
-  krun_bench 6 | tee -a build/bench.md
+  krun_bench 8 | tee -a build/bench.md
   sed '/^<!-- measured/q' BENCHMARKS.md >build/BENCHMARKS.md
   cat build/bench.md >>build/BENCHMARKS.md
   mv build/BENCHMARKS.md BENCHMARKS.md

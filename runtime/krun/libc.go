@@ -2,6 +2,7 @@ package krun
 
 import (
 	"archive/tar"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,8 @@ func unpackLibc(archive, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	for r := tar.NewReader(io.LimitReader(f, limit)); ; {
+	// Read in large pieces: this is part of every start.
+	for r := tar.NewReader(bufio.NewReaderSize(io.LimitReader(f, limit), 1<<20)); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil

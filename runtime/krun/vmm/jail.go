@@ -47,6 +47,12 @@ func enter(cfg vmspec.Config, in *os.File) error {
 	if err := unix.Dup3(int(r.Fd()), int(in.Fd()), 0); err != nil {
 		return fmt.Errorf("pass the config on: %w", err)
 	}
+	// The second life's own heap needs little, but stays as long as the machine
+	// does: in large pages that were 2 MiB more. The guest's memory, later, is to
+	// have them.
+	if err := largePages(false); err != nil {
+		return err
+	}
 	argv := []string{vmspec.Loader, "--library-path", vmspec.LibDir, vmspec.Executable, vmspec.LifeStart}
 	return failed("execute the VMM in its jail", unix.Exec(vmspec.Loader, argv, nil))
 }
@@ -105,6 +111,16 @@ func enterJail(j vmspec.Jail) error {
 		return failed("leave the host's files", err)
 	}
 	return failed("enter the root", os.Chdir("/"))
+}
+
+// largePages says whether this process, and what it executes, gets transparent
+// huge pages for new memory where the host gives them.
+func largePages(yes bool) error {
+	disable := uintptr(1)
+	if yes {
+		disable = 0
+	}
+	return failed("choose the size of pages", unix.Prctl(unix.PR_SET_THP_DISABLE, disable, 0, 0, 0))
 }
 
 // bind mounts one host file or directory, with everything mounted below it,

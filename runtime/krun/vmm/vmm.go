@@ -15,7 +15,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/smolvm/smolvm/runtime/krun/libkrun"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
@@ -51,6 +50,9 @@ func live(args []string) error {
 		return enter(cfg, in)
 	}
 	in.Close()
+	if err := largePages(true); err != nil {
+		return err
+	}
 	lib, err := libkrun.Open(vmspec.Library)
 	if err != nil {
 		return err
@@ -77,9 +79,6 @@ func start(lib *libkrun.Library, cfg vmspec.Config) error {
 	if err != nil {
 		return err
 	}
-	// A large page of the heap would stay resident as long as the machine lives;
-	// hardly any of it is needed again.
-	debug.FreeOSMemory()
 	// From here on a return is a failure: the guest's end is the process's.
 	if err := libkrun.Check("krun_start_enter", lib.StartEnter(ctx)); err != nil {
 		return err
