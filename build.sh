@@ -112,7 +112,7 @@ cmd_lab() { # run a command in a nested machine whose /dev/kvm works: ./build.sh
   lab "$@"
 }
 
-cmd_testkrun() { # all that runs on virtual machines, in the lab (after build), as root and as nobody; about an hour
+cmd_testkrun() { # all that runs on virtual machines, in the lab (after build), as root and as nobody; an hour and a half
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}"
   make_images
   LAB_LONG=1 LAB_LIMIT=40 LAB_FAILED=1 krun_tests all

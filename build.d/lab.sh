@@ -49,7 +49,7 @@ LAB_CLI=(
   TestScripts/^{run_R1_,run_R6,run_R5,run_R7,run_R8,run_R9,run_R10,run_R11,run_R12_cache,pack_P14,pack_P3,port_N1}
   TestScripts/^{daemon_D1,daemon_D3,daemon_D7,daemon_D8,microvm_D1,pack_D3,cp_S4}
   TestEndedClientLeavesNothing TestKilledDaemon TestRunsAreApart TestStaleState TestConcurrentExecs TestExecWithInput
-  TestKilledExecClient TestPublishedPorts TestStdinEnds TestClosedReader TestStreamsAreSeparateAndClean
+  TestKilledExecClient TestPublishedPorts TestNetwork TestJudges TestStdinEnds TestClosedReader TestStreamsAreSeparateAndClean
   TestTerminal TestTerminalOfExec TestTerminalWithPipedInput
 )
 
