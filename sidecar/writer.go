@@ -31,8 +31,8 @@ type Spec struct {
 	// Progress is told how much of the contents is read; nil is allowed.
 	Progress Progress
 	// Encode, if set, returns the stored form of a frame, counted from 0: one
-	// zstd frame that says its contents' size and has no checksum. Where it
-	// returns nil, Add makes it. Add may use the memory of what it returns.
+	// zstd frame, as FORMAT.md wants it. Where it returns nil, Add makes it. Add
+	// may use the memory of what it returns.
 	// It is called from several goroutines.
 	Encode func(frame int64, contents []byte) ([]byte, error)
 }

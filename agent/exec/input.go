@@ -24,7 +24,6 @@ type input struct {
 	pending  []byte
 	unroomed int // bytes taken from the client and not yet given back
 	ended    bool
-	stopped  bool
 
 	gone chan struct{} // closed by stop
 
@@ -61,7 +60,6 @@ func (in *input) end() {
 // stop, to be called once, makes run return; the command has ended.
 func (in *input) stop() {
 	in.mu.Lock()
-	in.stopped = true
 	close(in.gone)
 	in.changed.Signal()
 	in.mu.Unlock()
@@ -74,11 +72,11 @@ func (in *input) stop() {
 func (in *input) take(empty []byte) (p []byte, ok bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for len(in.pending) == 0 && !in.ended && !in.stopped {
+	for len(in.pending) == 0 && !in.ended && !in.over() {
 		in.changed.Wait()
 	}
 	p, in.pending = in.pending, empty[:0]
-	return p, len(p) > 0 && !in.stopped
+	return p, len(p) > 0 && !in.over()
 }
 
 // run passes input on until it ends. What a command does not want is thrown
@@ -111,9 +109,12 @@ func (in *input) run() {
 }
 
 func (in *input) over() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.stopped
+	select {
+	case <-in.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 // room gives n bytes back to the client, in portions worth a frame. Every

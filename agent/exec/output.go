@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/formats/wire/burst"
 )
 
 // afterExit is how much is read from a stream after the command's end, in
@@ -18,13 +19,7 @@ import (
 // everything the command wrote itself is in it.
 const afterExit = 1 << 20
 
-// batch is how many frames are read and sent at once. Passing a frame on costs
-// several switches between threads, which is what bounds a stream's speed.
-const batch = 4
-
-const frameSize = wire.PrefixSize + wire.MaxPayload
-
-var buffers = sync.Pool{New: func() any { return new([batch * frameSize]byte) }}
+var buffers = sync.Pool{New: func() any { return new([burst.Size]byte) }}
 
 // An output sends what one of the command's streams yields.
 type output struct {
@@ -38,7 +33,7 @@ type output struct {
 // run sends until the stream ends or, after stop, until what the command left
 // in it has been sent. Background processes may still hold the stream then.
 func (o *output) run() {
-	buf := buffers.Get().(*[batch * frameSize]byte)
+	buf := buffers.Get().(*[burst.Size]byte)
 	defer buffers.Put(buf)
 	raw, err := o.f.SyscallConn()
 	if err != nil {
@@ -48,7 +43,7 @@ func (o *output) run() {
 		var n int
 		var readErr error
 		err := raw.Read(func(fd uintptr) bool {
-			n, readErr = readFrames(int(fd), buf[:])
+			n, readErr = burst.Read(int(fd), buf[:])
 			return !errors.Is(readErr, unix.EAGAIN)
 		})
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -71,7 +66,7 @@ func (o *output) drain(raw syscall.RawConn, buf []byte) (open bool) {
 	for sent := 0; sent < afterExit; {
 		var n int
 		var readErr error
-		if raw.Control(func(fd uintptr) { n, readErr = readFrames(int(fd), buf) }) != nil {
+		if raw.Control(func(fd uintptr) { n, readErr = burst.Read(int(fd), buf) }) != nil {
 			return false
 		}
 		if errors.Is(readErr, unix.EAGAIN) {
@@ -86,37 +81,15 @@ func (o *output) drain(raw syscall.RawConn, buf []byte) (open bool) {
 	return true
 }
 
-// readFrames reads into buf, leaving room for the prefix of every frame.
-func readFrames(fd int, buf []byte) (n int, err error) {
-	var payloads [batch][]byte
-	for i := range payloads {
-		payloads[i] = buf[i*frameSize+wire.PrefixSize : (i+1)*frameSize]
-	}
-	for {
-		n, err = unix.Readv(fd, payloads[:])
-		if err != unix.EINTR {
-			return n, err
-		}
-	}
-}
-
-// send sends the n bytes that readFrames read, as frames, in one write.
+// send sends the n bytes that burst.Read read, as frames, in one write.
 func (o *output) send(buf []byte, n int) {
 	if o.lost {
 		return
 	}
-	end := 0
-	for n > 0 {
-		size := min(n, wire.MaxPayload)
-		frame, err := wire.Seal(buf[end:end+wire.PrefixSize+size], o.t)
-		if err != nil {
-			o.lost = true
-			return
-		}
-		end += len(frame)
-		n -= size
+	frames, err := burst.Seal(buf, n, o.t)
+	if err == nil {
+		_, err = o.w.Write(frames)
 	}
-	_, err := o.w.Write(buf[:end])
 	o.lost = err != nil
 }
 
@@ -126,7 +99,7 @@ func (o *output) widen(raw syscall.RawConn, n int) {
 		return
 	}
 	o.wide = true
-	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, batch*wire.MaxPayload) })
+	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, wire.Burst*wire.MaxPayload) })
 }
 
 // release gives the stream up, after run and the command's end. Closing a

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -54,10 +53,8 @@ func (f *frameReader) Read(p []byte) (int, error) {
 func (f *frameReader) next() error {
 	t, payload, err := f.frames.Next()
 	switch {
-	case errors.Is(err, io.EOF):
-		return io.ErrUnexpectedEOF // the end is a frame
 	case err != nil:
-		return err
+		return Unexpected(err) // the end is a frame
 	case t == f.t:
 		f.rest = payload
 		return nil

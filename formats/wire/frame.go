@@ -109,10 +109,18 @@ func (r *Reader) fill(size int) error {
 		n, err := io.ReadFull(r.r, r.buf[have:want])
 		have += n
 		if err != nil {
-			return notBetweenFrames(err)
+			return Unexpected(err)
 		}
 	}
 	return nil
+}
+
+// Unexpected is err at a point where a stream must not end.
+func Unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // WriteFrame writes one frame with a single call of w.Write, so concurrent

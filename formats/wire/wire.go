@@ -86,6 +86,9 @@ const (
 // a frame fits the 32 KiB that one vsock write may carry.
 const MaxPayload = 32*1024 - 8
 
+// MaxFrame is the size of such a frame, its prefix included, in bytes.
+const MaxFrame = PrefixSize + MaxPayload
+
 // StdinWindow is how many bytes of FrameStdin a client may have under way: sent
 // and not yet returned by a FrameRoom. It keeps signals and resizes from waiting
 // behind input that the command does not read.

@@ -10,7 +10,7 @@ import (
 )
 
 // compress returns contents as one zstd frame, made by the zstd command: its
-// highest levels make a seventh less of executables than the library's, and
+// highest levels make an eighth less of executables than the library's, and
 // their slowness is paid once, here. The frame says its contents' size, which
 // zstd must be told because it reads a pipe.
 func compress(ctx context.Context, contents []byte) ([]byte, error) {

@@ -152,7 +152,7 @@ const stdinFrames = 4
 // as a pipe does whose writer died.
 func (p *pump) stdin() {
 	buf := make([]byte, stdinFrames*wire.MaxPayload)
-	frames := make([]byte, 0, stdinFrames*(wire.PrefixSize+wire.MaxPayload))
+	frames := make([]byte, 0, stdinFrames*wire.MaxFrame)
 	for {
 		room := p.window.wait(len(buf))
 		if room == 0 {

@@ -124,6 +124,12 @@ func TestBoot(t *testing.T) {
 	} else {
 		t.Log(got)
 	}
+	// proc_pid_status(5): the guest's memory may have large pages, without which
+	// all in it is slower.
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", inst.(*instance).cmd.Process.Pid))
+	if err != nil || !strings.Contains(string(status), "THP_enabled:\t1\n") {
+		t.Errorf("the VMM's status: %v\n%s", err, status)
+	}
 	fmt.Fprintln(inst.Stream(), "poweroff")
 	<-inst.Done()
 	if err := inst.Err(); err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/smolvm/smolvm/formats/wire"
+	"github.com/smolvm/smolvm/formats/wire/burst"
 )
 
 // An End is one end of the stream: the kinds of frames that it sends and gets.
@@ -65,7 +66,7 @@ func (e End) push(conn *net.TCPConn, stream io.Writer) error {
 		return err
 	}
 	for {
-		buf, n, err := receive(raw, &bursts, readBurst)
+		buf, n, err := receive(raw, &bursts, burst.Read)
 		if err != nil {
 			return err
 		}
@@ -73,7 +74,7 @@ func (e End) push(conn *net.TCPConn, stream io.Writer) error {
 			bursts.Put(buf)
 			return wire.WriteFrame(stream, e.sendEnd, nil)
 		}
-		frames, err := sealBurst(*buf, n, e.send)
+		frames, err := burst.Seal(*buf, n, e.send)
 		if err == nil {
 			_, err = stream.Write(frames)
 		}
@@ -90,7 +91,7 @@ func (e End) pull(conn *net.TCPConn, frames *wire.Reader) error {
 	for {
 		pieces, err := frames.Payloads(e.get)
 		if err != nil {
-			return unexpected(err)
+			return wire.Unexpected(err)
 		}
 		if pieces == nil {
 			payload, err := e.next(frames)
@@ -111,21 +112,13 @@ func (e End) pull(conn *net.TCPConn, frames *wire.Reader) error {
 	}
 }
 
-// unexpected is err at a point where the stream must not end.
-func unexpected(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
 // next is the next payload; io.EOF says that the other end sends no more.
 func (e End) next(frames *wire.Reader) ([]byte, error) {
 	for {
 		t, payload, err := frames.Next()
 		switch {
 		case err != nil:
-			return nil, unexpected(err)
+			return nil, wire.Unexpected(err)
 		case t == e.get:
 			return payload, nil
 		case t == e.getEnd:
@@ -151,7 +144,7 @@ func refused(t wire.FrameType, payload []byte) error {
 }
 
 var (
-	bursts    = sync.Pool{New: func() any { return ptr(make([]byte, burst*frameSize)) }}
+	bursts    = sync.Pool{New: func() any { return ptr(make([]byte, burst.Size)) }}
 	datagrams = sync.Pool{New: func() any { return ptr(make([]byte, wire.PrefixSize+maxDatagram)) }}
 )
 

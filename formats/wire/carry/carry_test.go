@@ -13,7 +13,7 @@ import (
 // N1: what a connection sends arrives whole and in order, however much of it a
 // burst takes up, and so does its end; the other direction still works then.
 func TestConnectionIsCarriedWhole(t *testing.T) {
-	for _, size := range []int{0, 1, wire.MaxPayload - 1, wire.MaxPayload, wire.MaxPayload + 1, burst * wire.MaxPayload, burst*wire.MaxPayload + 1, 5 << 20} {
+	for _, size := range []int{0, 1, wire.MaxPayload - 1, wire.MaxPayload, wire.MaxPayload + 1, wire.Burst * wire.MaxPayload, wire.Burst*wire.MaxPayload + 1, 5 << 20} {
 		sent := make([]byte, size)
 		random := rand.NewChaCha8([32]byte{byte(size)})
 		_, _ = random.Read(sent)

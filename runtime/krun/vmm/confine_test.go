@@ -77,6 +77,9 @@ func attackHost() error {
 	if err != nil {
 		return err
 	}
+	if small, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0); err != nil || small != 1 {
+		return fmt.Errorf("the second life's heap may have large pages: %d, %v", small, err)
+	}
 	if cfg.ShareTag == unfiltered {
 		return attack(cfg)
 	}
