@@ -50,6 +50,8 @@ func inPieces(r *Reader, t FrameType) (all []told, err error) {
 		if err != nil {
 			return all, err
 		}
+		r.Release()
+		scribble()
 		if pieces != nil {
 			continue
 		}
@@ -59,6 +61,15 @@ func inPieces(r *Reader, t FrameType) (all []told, err error) {
 		}
 		all = tell(all, t, ft, payload)
 	}
+}
+
+// scribble is what another Reader does with a buffer that one has released.
+func scribble() {
+	buf := gatherings.Get().(*[gathered]byte)
+	for i := range buf {
+		buf[i] = 0xff
+	}
+	gatherings.Put(buf)
 }
 
 // sameStory says whether both readers were told the same; a payload that never

@@ -11,8 +11,8 @@ import (
 
 // compress returns contents as one zstd frame, made by the zstd command: its
 // highest levels make an eighth less of executables than the library's, and
-// their slowness is paid once, here. The frame says its contents' size, which
-// zstd must be told because it reads a pipe.
+// their slowness is paid once, here. zstd, which reads a pipe, is told the size,
+// so that the frame says it and takes no more memory to decode.
 func compress(ctx context.Context, contents []byte) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "zstd", "--stdout", "--quiet", "--no-check", "--single-thread",
 		fmt.Sprintf("-%d", level), fmt.Sprintf("--stream-size=%d", len(contents)))

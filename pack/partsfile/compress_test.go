@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/sidecar"
 )
@@ -33,6 +35,10 @@ func TestSmallerThanTheLibrary(t *testing.T) {
 	frame, err := compress(t.Context(), contents)
 	if err != nil {
 		t.Fatal(err)
+	}
+	var header zstd.Header
+	if err := header.Decode(frame); err != nil || header.FrameContentSize != uint64(len(contents)) {
+		t.Errorf("the frame says that it has %d bytes, %v", header.FrameContentSize, err)
 	}
 	encoder, err := sidecar.NewEncoder(level, 1)
 	if err != nil {

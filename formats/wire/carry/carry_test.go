@@ -2,6 +2,7 @@ package carry
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -75,4 +76,25 @@ func connected(t *testing.T) (a, b *net.TCPConn) {
 		b.Close()
 	})
 	return a, b
+}
+
+// N1: a stream that ends before it said so is a connection that broke, wherever
+// it ends.
+func TestBrokenStreamIsNoEnd(t *testing.T) {
+	for name, sent := range map[string][]byte{"at once": nil, "when it stands": {byte(wire.FrameStarted), 0, 0, 0, 2, '{', '}'}, "after data": {byte(wire.FrameStdout), 0, 0, 0, 1, 'x'}} {
+		near, far := net.Pipe()
+		end, conn := connected(t)
+		relayed := make(chan error, 1)
+		go func() { relayed <- Client.TCP(conn, near, wire.NewReader(near)) }()
+		if _, err := far.Write(sent); err != nil {
+			t.Fatal(err)
+		}
+		far.Close()
+		if _, err := io.ReadAll(end); err == nil {
+			t.Errorf("%s: the connection ended well", name)
+		}
+		if err := <-relayed; !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
