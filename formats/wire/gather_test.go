@@ -50,11 +50,10 @@ func inPieces(r *Reader, t FrameType) (all []told, err error) {
 		if err != nil {
 			return all, err
 		}
-		r.Release()
-		scribble()
 		if pieces != nil {
 			continue
 		}
+		scribble()
 		ft, payload, err := r.Next()
 		if err != nil {
 			return all, err

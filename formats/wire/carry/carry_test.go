@@ -93,6 +93,7 @@ func TestBrokenStreamIsNoEnd(t *testing.T) {
 		if _, err := io.ReadAll(end); err == nil {
 			t.Errorf("%s: the connection ended well", name)
 		}
+		end.Close()
 		if err := <-relayed; !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: %v", name, err)
 		}
