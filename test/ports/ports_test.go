@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,18 +47,36 @@ func published(t *testing.T, want ...wire.Port) []string {
 			go answer(stream)
 		}
 	}()
-	set := ports.New(t.Output())
-	t.Cleanup(set.Close)
-	got, err := set.Listen(want)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set, got := listen(t, want)
 	set.Serve(func() (net.Conn, error) { return client.OpenStream() })
 	var out []string
 	for _, p := range got {
 		out = append(out, net.JoinHostPort(p.Address, strconv.Itoa(int(p.Host))))
 	}
 	return out
+}
+
+// listen takes ports of the host whose numbers are none of the guest's: both
+// are this process, and a port that leads to itself would connect without end.
+func listen(t *testing.T, want []wire.Port) (*ports.Set, []wire.Port) {
+	t.Helper()
+	leadsBack := func(p wire.Port) bool {
+		return slices.ContainsFunc(want, func(w wire.Port) bool { return w.Guest == p.Host })
+	}
+	for range 100 {
+		set := ports.New(t.Output())
+		t.Cleanup(set.Close)
+		got, err := set.Listen(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(got, leadsBack) {
+			return set, got
+		}
+		set.Close()
+	}
+	t.Fatal("every free port of the host is one of the guest's")
+	return nil, nil
 }
 
 func answer(stream net.Conn) {
@@ -94,6 +113,29 @@ func server(t *testing.T, network, address string, serve func(*net.TCPConn)) wir
 	return wire.Port{Network: wire.TCP, Address: "127.0.0.1", Guest: uint16(l.Addr().(*net.TCPAddr).Port)}
 }
 
+// unanswered is a port whose connections are refused, on both families: a
+// socket is bound to it, so that nobody else gets it, and never listens. One
+// that were only free could become the echo server's or the published port.
+func unanswered(t *testing.T) uint16 {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet6{}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint16(at.(*syscall.SockaddrInet6).Port)
+}
+
 func echo(c *net.TCPConn) {
 	defer c.Close()
 	_, _ = io.Copy(c, struct{ io.Reader }{c})
@@ -108,6 +150,19 @@ func connect(t *testing.T, address string) *net.TCPConn {
 	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(deadline))
 	return c.(*net.TCPConn)
+}
+
+// firstRead connects and reads; a reset can arrive before the client has
+// noticed that it is connected, and the error is then the dial's.
+func firstRead(address string) error {
+	c, err := net.DialTimeout("tcp", address, deadline)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(deadline))
+	_, err = c.Read(make([]byte, 1))
+	return err
 }
 
 // N1: each side may end its direction first, and nothing is lost of the other.
@@ -255,12 +310,7 @@ func TestBrokenOff(t *testing.T) {
 // none the client is told.
 func TestTargets(t *testing.T) {
 	six := server(t, "tcp6", "[::1]:0", echo)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := wire.Port{Network: wire.TCP, Address: "::1", Guest: uint16(l.Addr().(*net.TCPAddr).Port)}
-	l.Close()
+	nobody := wire.Port{Network: wire.TCP, Address: "::1", Guest: unanswered(t)}
 	at := published(t, six, nobody)
 	c := connect(t, at[0])
 	_, _ = c.Write([]byte("six"))
@@ -268,7 +318,7 @@ func TestTargets(t *testing.T) {
 	if got, err := io.ReadAll(c); err != nil || string(got) != "six" {
 		t.Errorf("a server on ::1: %q, %v", got, err)
 	}
-	if _, err := connect(t, at[1]).Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+	if err := firstRead(at[1]); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("without a server: %v", err)
 	}
 }
