@@ -11,28 +11,44 @@ import (
 // nothing; in a guest both are dear. A joined transport joins header and body,
 // and reads ahead.
 type joined struct {
-	io.Closer
+	conn io.Closer
 	r    *bufio.Reader
 	w    io.Writer
 	held []byte // a header whose body comes with the next Write
 
 	guard *guard
+	calls *calls
 }
 
 // readAhead in bytes: two full frames.
 const readAhead = 64 << 10
 
-func join(conn io.ReadWriteCloser, g *guard) io.ReadWriteCloser {
-	return &joined{Closer: conn, r: bufio.NewReaderSize(conn, readAhead), w: conn, guard: g}
+func join(conn io.ReadWriteCloser, g *guard, c *calls) io.ReadWriteCloser {
+	return &joined{conn: conn, r: bufio.NewReaderSize(conn, readAhead), w: conn, guard: g, calls: c}
+}
+
+// Close is what yamux calls once it has told everybody who waits that the
+// session is over.
+func (j *joined) Close() error {
+	j.calls.end()
+	return j.conn.Close()
 }
 
 // Read is called by yamux's receiving goroutine only.
 func (j *joined) Read(b []byte) (int, error) {
 	n, err := j.r.Read(b)
 	if breach := j.guard.check(b[:n]); breach != nil {
-		return 0, breach
+		n, err = 0, breach
 	}
-	return n, err
+	return n, j.ended(err)
+}
+
+// ended passes err on. An error of the transport is the session's end.
+func (j *joined) ended(err error) error {
+	if err != nil {
+		j.calls.end()
+	}
+	return err
 }
 
 // Write is called by yamux's sending goroutine only.
@@ -42,12 +58,13 @@ func (j *joined) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	if len(j.held) == 0 {
-		return j.w.Write(b)
+		n, err := j.w.Write(b)
+		return n, j.ended(err)
 	}
 	j.held = append(j.held, b...)
 	n, err := j.w.Write(j.held)
 	j.held = j.held[:0]
-	return max(0, n-yamuxHeader), err
+	return max(0, n-yamuxHeader), j.ended(err)
 }
 
 // announcesBody says whether yamux will write a body next.

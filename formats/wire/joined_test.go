@@ -33,7 +33,7 @@ func TestJoinedWrites(t *testing.T) {
 		"body of twelve": {[][]byte{header(0, 12), header(0, 5)}, [][]byte{append(header(0, 12), header(0, 5)...)}},
 	} {
 		r := new(recorder)
-		j := join(r, new(guard))
+		j := join(r, new(guard), new(calls))
 		for _, b := range tt.in {
 			if n, err := j.Write(b); n != len(b) || err != nil {
 				t.Errorf("%s: Write = %d, %v", name, n, err)
@@ -44,7 +44,7 @@ func TestJoinedWrites(t *testing.T) {
 		}
 	}
 	broken := &recorder{err: errors.New("broken")}
-	j := join(broken, new(guard))
+	j := join(broken, new(guard), new(calls))
 	if _, err := j.Write(header(0, 1)); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func sessions(t *testing.T) (host, guest *Session) {
 // control), and what it may pile up is bounded by the window.
 func TestUnreadStreamStallsNoOther(t *testing.T) {
 	host, guest := sessions(t)
-	stuck, err := host.Open()
+	stuck, err := host.OpenStream()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +39,14 @@ func TestUnreadStreamStallsNoOther(t *testing.T) {
 		n, _ := stuck.Write(make([]byte, 4*streamWindow))
 		written <- n
 	}()
-	if _, err := guest.Accept(); err != nil { // never read from
+	if _, err := guest.AcceptStream(); err != nil { // never read from
 		t.Fatal(err)
 	}
-	live, err := host.Open()
+	live, err := host.OpenStream()
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := guest.Accept()
+	peer, err := guest.AcceptStream()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (m *vm) bootContainer(id string, image wire.Mount) {
 // inContainer is sh in a container.
 func (m *vm) inContainer(id, script string) string {
 	m.t.Helper()
-	stream, err := m.session.Open()
+	stream, err := m.session.OpenStream()
 	if err != nil {
 		m.t.Fatal(err)
 	}

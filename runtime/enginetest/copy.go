@@ -16,7 +16,7 @@ import (
 // stream opens one for a request.
 func (m *vm) stream() io.ReadWriteCloser {
 	m.t.Helper()
-	stream, err := m.session.Open()
+	stream, err := m.session.OpenStream()
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func (s *suite) startLinked(t *testing.T, link *runtime.Link, change func(*machi
 }
 
 func (m *vm) ask(h *wire.Header) (*wire.Reply, error) {
-	stream, err := m.session.Open()
+	stream, err := m.session.OpenStream()
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ type result struct {
 
 // exec runs a command with stdin, as user.
 func (m *vm) exec(user, stdin string, argv ...string) (result, error) {
-	stream, err := m.session.Open()
+	stream, err := m.session.OpenStream()
 	if err != nil {
 		return result{}, err
 	}
