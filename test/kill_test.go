@@ -82,7 +82,7 @@ func TestKilledDaemon(t *testing.T) {
 	start := func() { w.ok(t, "busybox", "start", "-v", w.dir+"/home:/mnt") }
 	for i := 0; ; i++ {
 		start()
-		family := daemonFamily(t, w)
+		family := daemonFamily(t, w, "busybox", 1)
 		if i == len(family) {
 			break
 		}
@@ -110,15 +110,15 @@ func TestKilledDaemon(t *testing.T) {
 	w.ok(t, "busybox", "stop")
 }
 
-// daemonFamily is the running daemon's supervisor, then its children: a sandbox
-// and the process that serves its volumes, or one VMM.
-func daemonFamily(t *testing.T, w *world) []int {
+// daemonFamily is the running daemon's supervisor, then its children: one VMM,
+// or a sandbox and as many processes as serve it, one for volumes.
+func daemonFamily(t *testing.T, w *world, pack string, serving int) []int {
 	t.Helper()
 	var status struct {
 		PID       int
 		Isolation string
 	}
-	if err := json.Unmarshal([]byte(w.ok(t, "busybox", "status", "--json")), &status); err != nil || status.PID == 0 {
+	if err := json.Unmarshal([]byte(w.ok(t, pack, "status", "--json")), &status); err != nil || status.PID == 0 {
 		t.Fatalf("status --json: %v", err)
 	}
 	family := []int{status.PID}
@@ -127,7 +127,7 @@ func daemonFamily(t *testing.T, w *world) []int {
 			family = append(family, pid)
 		}
 	}
-	if want := map[string]int{"sandbox": 3, "vm": 2}[status.Isolation]; len(family) != want {
+	if want := map[string]int{"sandbox": 2 + serving, "vm": 2}[status.Isolation]; len(family) != want {
 		t.Fatalf("a daemon of the processes %v, want %d", family, want)
 	}
 	return family

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -58,29 +59,64 @@ func startEcho(t *testing.T, w *world) (at map[string]string, stop func()) {
 	for _, p := range list {
 		at[p.Network] = net.JoinHostPort(p.Address, strconv.Itoa(p.Host))
 	}
-	return at, func() { w.ok(t, "python", "stop"); _ = cmd.Wait() }
+	return at, func() { w.run(t, "", "python", "stop"); _ = cmd.Wait() }
+}
+
+// connections opens five thousand of them.
+func connections(t *testing.T, address string) []*net.TCPConn {
+	t.Helper()
+	const many = 5000
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < many+100 {
+		t.Fatalf("needs %d descriptors: %d, %v", many+100, files.Cur, err)
+	}
+	open := make([]*net.TCPConn, many)
+	for i := range open {
+		c, err := net.DialTimeout("tcp", address, limit)
+		if err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		t.Cleanup(func() { c.Close() })
+		_ = c.SetDeadline(time.Now().Add(limit))
+		open[i] = c.(*net.TCPConn)
+	}
+	return open
+}
+
+// N1, D4: however a machine ends that has thousands of connections, its
+// supervisor ends with it, and all clients are told.
+func TestEndUnderManyConnections(t *testing.T) {
+	w := newWorld(t)
+	for name, end := range map[string]func(){
+		"stopped":        func() { w.ok(t, "python", "stop") },
+		"sandbox killed": func() { _ = syscall.Kill(daemonFamily(t, w, "python", 0)[1], syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			at, stop := startEcho(t, w)
+			open := connections(t, at["tcp"])
+			for _, c := range open {
+				if _, err := io.WriteString(c, "word"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			end()
+			eventually(t, "the daemon's end", func() bool { return len(processPIDs(w.dir)) == 0 })
+			for i, c := range open {
+				if _, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+					t.Fatalf("client %d was told %v", i, err)
+				}
+			}
+			stop()
+		})
+	}
 }
 
 // N1: published ports work without a network; thousands of connections at once.
 func TestPublishedPorts(t *testing.T) {
-	const connections = 5000
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur < connections+100 {
-		t.Fatalf("needs %d descriptors: %d, %v", connections+100, files.Cur, err)
-	}
 	w := newWorld(t)
 	at, stop := startEcho(t, w)
 	defer stop()
-	open := make([]*net.TCPConn, connections)
-	for i := range open {
-		c, err := net.DialTimeout("tcp", at["tcp"], limit)
-		if err != nil {
-			t.Fatalf("connection %d: %v", i, err)
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(limit))
-		open[i] = c.(*net.TCPConn)
-	}
+	open := connections(t, at["tcp"])
 	var wg sync.WaitGroup
 	for i, c := range open {
 		wg.Go(func() {
