@@ -40,11 +40,11 @@ func (j *joined) Read(b []byte) (int, error) {
 	if breach := j.guard.check(b[:n]); breach != nil {
 		n, err = 0, breach
 	}
-	return n, j.ended(err)
+	return n, j.endIf(err)
 }
 
-// ended passes err on. An error of the transport is the session's end.
-func (j *joined) ended(err error) error {
+// endIf passes err on. An error of the transport is the session's end.
+func (j *joined) endIf(err error) error {
 	if err != nil {
 		j.calls.end()
 	}
@@ -59,12 +59,12 @@ func (j *joined) Write(b []byte) (int, error) {
 	}
 	if len(j.held) == 0 {
 		n, err := j.w.Write(b)
-		return n, j.ended(err)
+		return n, j.endIf(err)
 	}
 	j.held = append(j.held, b...)
 	n, err := j.w.Write(j.held)
 	j.held = j.held[:0]
-	return max(0, n-yamuxHeader), j.ended(err)
+	return max(0, n-yamuxHeader), j.endIf(err)
 }
 
 // announcesBody says whether yamux will write a body next.

@@ -44,9 +44,9 @@ func Server(conn io.ReadWriteCloser) (*Session, error) {
 	return start(conn, &guard{streams: true}, yamux.Server)
 }
 
-func start(conn io.ReadWriteCloser, g *guard, end func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
+func start(conn io.ReadWriteCloser, g *guard, side func(io.ReadWriteCloser, *yamux.Config) (*yamux.Session, error)) (*Session, error) {
 	c := &calls{on: map[*yamux.Stream]int{}}
-	mux, err := end(join(conn, g, c), config())
+	mux, err := side(join(conn, g, c), config())
 	if err != nil {
 		return nil, err
 	}
