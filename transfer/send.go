@@ -82,6 +82,7 @@ type sender struct {
 	// seen are names in the stream of files with several.
 	seen map[inode]string
 	left LeftOutError
+	buf  []byte // for the contents of files
 }
 
 func (s *sender) finish(err error) error {
@@ -217,8 +218,11 @@ func (s *sender) file(at string, h *tar.Header) error {
 	if err := s.tar.WriteHeader(h); err != nil {
 		return err
 	}
+	if s.buf == nil {
+		s.buf = make([]byte, copyBuffer)
+	}
 	for _, p := range list {
-		n, err := io.Copy(s.tar, io.NewSectionReader(f, p.at, p.length))
+		n, err := io.CopyBuffer(s.tar, io.NewSectionReader(f, p.at, p.length), s.buf)
 		if err != nil {
 			return fmt.Errorf("%s: %w", h.Name, err)
 		}

@@ -6,21 +6,35 @@ import (
 	"slices"
 )
 
-// FrameWriter sends what is written to it as frames of type t.
-func FrameWriter(w io.Writer, t FrameType) io.Writer { return &frameWriter{w, t} }
+// BurstSize is how many bytes the payloads of a burst hold: what a FrameWriter
+// sends best at once.
+const BurstSize = Burst * MaxPayload
+
+// FrameWriter sends what is written to it as frames of type t, bursts of them
+// with one call of w.Write. It is not safe for concurrent use.
+func FrameWriter(w io.Writer, t FrameType) io.Writer { return &frameWriter{w: w, t: t} }
 
 type frameWriter struct {
-	w io.Writer
-	t FrameType
+	w   io.Writer
+	t   FrameType
+	buf []byte
 }
 
 func (f *frameWriter) Write(p []byte) (int, error) {
 	done := 0
-	for chunk := range slices.Chunk(p, MaxPayload) {
-		if err := WriteFrame(f.w, f.t, chunk); err != nil {
+	for part := range slices.Chunk(p, BurstSize) {
+		f.buf = f.buf[:0]
+		for payload := range slices.Chunk(part, MaxPayload) {
+			begin := len(f.buf)
+			f.buf = append(append(f.buf, make([]byte, PrefixSize)...), payload...)
+			if _, err := Seal(f.buf[begin:], f.t); err != nil {
+				return done, err
+			}
+		}
+		if _, err := f.w.Write(f.buf); err != nil {
 			return done, err
 		}
-		done += len(chunk)
+		done += len(part)
 	}
 	return done, nil
 }

@@ -153,6 +153,42 @@ func TestOneWritePerFrame(t *testing.T) {
 	}
 }
 
+// What is written at once goes out in as few writes as bursts allow, and is the
+// same bytes.
+func TestBurstsOfFrames(t *testing.T) {
+	var sent bytes.Buffer
+	writes := 0
+	w := FrameWriter(writerFunc(func(b []byte) (int, error) { writes++; return sent.Write(b) }), FrameStdin)
+	data := make([]byte, 2*BurstSize+MaxPayload+1)
+	for i := range data {
+		data[i] = byte(i % 251)
+	}
+	for _, part := range [][]byte{data[:1], data[1:]} {
+		if n, err := w.Write(part); n != len(part) || err != nil {
+			t.Fatalf("%d of %d bytes: %v", n, len(part), err)
+		}
+	}
+	if writes != 1+3 {
+		t.Errorf("%d writes", writes)
+	}
+	if err := WriteFrame(&sent, FrameEOF, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(NewReader(&sent).Data(FrameStdin, FrameEOF)); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d of %d bytes: %v", len(got), len(data), err)
+	}
+	full := errors.New("full")
+	w = FrameWriter(writerFunc(func(b []byte) (int, error) {
+		if writes--; writes < 3 {
+			return 0, full
+		}
+		return len(b), nil
+	}), FrameStdin)
+	if n, err := w.Write(data); n != BurstSize || err != full {
+		t.Errorf("of a writer that fails at the second burst: %d bytes, %v", n, err)
+	}
+}
+
 // An announced length costs no memory before the bytes arrive.
 func TestAnnouncedLengthAllocatesNothing(t *testing.T) { // S3
 	prefix := []byte{byte(FrameHeader), 0, 0x40, 0, 0}
