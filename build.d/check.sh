@@ -28,29 +28,32 @@ lint() {
 # unit_tests runs every package but the command-line suite; those where
 # goroutines share memory with the race detector, which makes packing ten times
 # slower and finds nothing there, and links a C library, with which the network
-# process cannot give its privileges up.
+# process cannot give its privileges up. That detector waits a second at the end
+# of every process, and tests start hundreds; a twentieth is enough to tell what
+# it has found. Three packages at a time, because they wait for processes a lot;
+# always run, though Go may know another clone's results. go vet was lint's.
 unit_tests() {
   say "test: unit tests"
   local racing packages
   mapfile -t racing < <(go list ./agent/... ./formats/... ./runtime/... ./sidecar/... | grep -v '/network/outside$')
-  go test -race -timeout 20m "${racing[@]}"
+  GORACE=atexit_sleep_ms=50 go test -count=1 -p 3 -vet=off -race -timeout 20m "${racing[@]}"
   mapfile -t packages < <(go list ./... | grep -vxFf <(printf '%s\n' "${racing[@]}") | grep -v '/test$')
-  CGO_ENABLED=0 go test -timeout 20m "${packages[@]}"
+  CGO_ENABLED=0 go test -count=1 -p 3 -vet=off -timeout 20m "${packages[@]}"
 }
 
-# fuzz TIME: every fuzz target for TIME, or for COUNTx executions. Checks use a
-# count: at the end of a time Go sometimes reports its own "context deadline
-# exceeded" as a failure of the target. A run for a time keeps what it found.
+# fuzz_targets: lines "PACKAGE TARGET".
+fuzz_targets() { grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sed 's|/[^/]*:func | |' | sort; }
+
+# fuzz TIME: every fuzz target for TIME, or for COUNTx executions, two at a
+# time. Checks use a count: at the end of a time Go sometimes reports its own
+# "context deadline exceeded" as a failure of the target. A run for a time keeps
+# what it found.
 fuzz() {
   local package target
   say "fuzz: $1 each"
-  grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r package; do
-    grep -ho --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' "$package"/*_test.go | sed 's/^func //' | while read -r target; do
-      echo "$package $target"
-      go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" -fuzzminimizetime 1x "$package"
-      [[ $1 == *x ]] || keep_seeds "$package" "$target"
-    done
-  done
+  fuzz_targets | sed 's/\(.*\) \(.*\)/-fuzz ^\2$ \1/' |
+    xargs -P2 -L1 go test -vet=off -run '^$' -parallel 1 -fuzzminimizetime 1x -fuzztime "$1"
+  [[ $1 == *x ]] || fuzz_targets | while read -r package target; do keep_seeds "$package" "$target"; done
 }
 
 # keep_seeds PACKAGE TARGET: the shortest inputs that reached something new go
@@ -66,7 +69,7 @@ keep_seeds() {
 }
 
 # cli_tests runs test/*/*.txtar against dist/, as this user and, when that is
-# root, as an unprivileged one too.
+# root, beside it as an unprivileged one.
 cli_tests() {
   say "test: the command line"
   SMOLVM_DIST=$DIST SMOLVM_IMAGES=$IMAGES go test -count=1 -timeout 30m ./test "$@"

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,11 +10,32 @@ import (
 	"testing"
 )
 
-// uid is somebody without privileges, subordinate ids or an account.
-const uid = 54321
+// nobody is somebody without privileges, subordinate ids or an account.
+const nobody = 54321
+
+// beside says that these tests are being run by root and by nobody, beside each
+// other.
+var beside = os.Getenv(besideEnv) != ""
+
+const besideEnv = "SMOLVM_BESIDE_ROOT"
+
+// once leaves a test to that user, where both run these tests: one of load, of
+// packing or of spoilt input, which takes long and for which it makes no
+// difference who asks.
+func once(t *testing.T, user int) {
+	t.Helper()
+	if leftTo(user) {
+		t.Skipf("run by uid %d", user)
+	}
+}
+
+func leftTo(user int) bool {
+	return beside && os.Geteuid() != user && os.Getenv("SMOLVM_LONG") == ""
+}
 
 // TestUnprivileged runs all the other tests once more, as an unprivileged user
-// with a home of its own.
+// with a home of its own. It is the first test, and what it starts runs beside
+// the others, because most of a test's time is spent waiting for another process.
 func TestUnprivileged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // this is that run, or one of a person who is not root
@@ -23,7 +45,7 @@ func TestUnprivileged(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chown(dir, uid, uid); err != nil {
+		if err := os.Chown(dir, nobody, nobody); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,18 +66,26 @@ func TestUnprivileged(t *testing.T) {
 		t.Fatal(err)
 	}
 	copyTree(t, self, tree+"/test.bin")
-	args := []string{"-test.timeout=20m", "-test.v=" + strconv.FormatBool(testing.Verbose())}
-	if pattern := os.Getenv("SMOLVM_UNPRIVILEGED_RUN"); pattern != "" {
-		args = append(args, "-test.run="+pattern)
-	}
+	pattern := os.Getenv("SMOLVM_UNPRIVILEGED_RUN")
+	args := []string{"-test.timeout=20m", "-test.v=" + strconv.FormatBool(testing.Verbose()), "-test.run=" + pattern}
 	cmd := exec.CommandContext(t.Context(), tree+"/test.bin", args...)
 	cmd.Dir = tree + "/test"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	cmd.Env = append(os.Environ(), "HOME="+home, "TMPDIR="+home+"/tmp",
 		"SMOLVM_DIST="+tree+"/dist", "SMOLVM_IMAGES="+tree+"/images")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		t.Errorf("as uid %d: %v", uid, err)
+	if beside = pattern == ""; beside {
+		cmd.Env = append(cmd.Env, besideEnv+"=1")
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Parallel() // returns when the tests that follow have run, up to their scripts
+	err = cmd.Wait()
+	t.Logf("as uid %d:\n%s", nobody, &out)
+	if err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,6 +26,7 @@ var pidPattern = regexp.MustCompile(`pid: ?(\d+)`)
 
 // D2: 16 parallel starts make one daemon, and every one of them knows it.
 func TestParallelStarts(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	results := make([]result, 16)
 	parallel(len(results), func(i int) { results[i] = w.run(t, "", "busybox", "start") })
@@ -47,6 +48,7 @@ func TestParallelStarts(t *testing.T) {
 // D2: start, stop and exec in any order and at once never hang, never make
 // two daemons and never lie.
 func TestStartStopExecInAnyOrder(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	rounds := 20
 	if os.Getenv("SMOLVM_LONG") != "" {
@@ -121,6 +123,7 @@ func TestStaleState(t *testing.T) {
 
 // D6: 50 execs at once, each with its own words and status.
 func TestConcurrentExecs(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	w.ok(t, "busybox", "start")
 	defer w.ok(t, "busybox", "stop")
@@ -146,6 +149,7 @@ func TestExecWithInput(t *testing.T) {
 // D6: the command of an exec ends when its client is killed; one of exec -d
 // and one that ignores SIGTERM end at the latest with the daemon.
 func TestKilledExecClient(t *testing.T) {
+	t.Parallel() // it waits for time limits
 	w := newWorld(t)
 	w.ok(t, "busybox", "start")
 	cmd := w.command(t, "busybox", "exec", "sh", "-c", "echo ready; exec sleep 4321")

@@ -12,6 +12,7 @@ import (
 // entries stays in the cache. That one of them extracts is package sidecar's
 // TestParallelProcesses.
 func TestParallelFirstRuns(t *testing.T) {
+	once(t, 0)
 	w := newFaultWorld(t, "")
 	parallel(32, func(i int) {
 		r := w.run(t, "", "busybox", "echo", fmt.Sprint(i))
@@ -27,6 +28,7 @@ func TestParallelFirstRuns(t *testing.T) {
 // D2, D4: start, exec and stop at once while one of the machine's processes is
 // killed: afterwards status tells the truth, and a new start works.
 func TestKillsInAnyOrder(t *testing.T) {
+	once(t, 0)
 	w := newWorld(t)
 	rounds := 10
 	if os.Getenv("SMOLVM_LONG") != "" {

@@ -163,6 +163,7 @@ func faultCommands() []faultCommand {
 // P2, R12, D4: whatever of ours is killed or finds the disk broken, nothing is lost
 // and nothing is left.
 func TestFaults(t *testing.T) {
+	once(t, 0)
 	executable, rounds := launched(t), faultRounds(t)
 	var table strings.Builder
 	table.WriteString("| command | fault | rounds | faults injected | commands that failed | lost |\n|---|---|---|---|---|---|\n")

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -26,6 +25,7 @@ func complaints(stderr string) int {
 // S1: whichever byte of a sidecar is flipped, the pack says so in one line and
 // runs nothing, or (in bytes that nothing reads: padding) runs as ever.
 func TestFlippedBytes(t *testing.T) {
+	once(t, 0)
 	w := newWorld(t)
 	good, err := os.ReadFile(filepath.Join(packs(t), "busybox.smolmachine"))
 	if err != nil {
@@ -43,12 +43,21 @@ func TestFlippedBytes(t *testing.T) {
 		offsets = append(offsets, random.IntN(len(good)))
 	}
 	w.env = append(w.env, "XDG_CACHE_HOME="+w.dir+"/own-cache")
-	for _, at := range offsets {
-		bad := bytes.Clone(good)
-		bad[at] ^= 1 << random.IntN(8)
-		if err := os.WriteFile(sidecar, bad, 0o600); err != nil {
+	if err := os.WriteFile(sidecar, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(sidecar, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	put := func(b byte, at int) {
+		if _, err := f.WriteAt([]byte{b}, int64(at)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, at := range offsets {
+		put(good[at]^1<<random.IntN(8), at)
 		if err := os.RemoveAll(w.dir + "/own-cache"); err != nil {
 			t.Fatal(err)
 		}
@@ -57,11 +66,13 @@ func TestFlippedBytes(t *testing.T) {
 		if !refused && (r.status != 0 || r.stdout != "ran\n") {
 			t.Errorf("byte %d of %d: %+v", at, len(good), r)
 		}
+		put(good[at], at)
 	}
 }
 
 // S1: truncated at any point it is refused.
 func TestTruncatedSidecar(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	good, err := os.ReadFile(filepath.Join(packs(t), "busybox.smolmachine"))
 	if err != nil {
@@ -159,7 +170,7 @@ func TestOthersCanDoNothing(t *testing.T) {
 		}
 	}
 	cmd := w.command(t, filepath.Join(packs(t), "busybox"), "exec", "true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	var out []byte
 	if out, err = cmd.CombinedOutput(); err == nil {
 		t.Errorf("another user ran a command: %s", out)

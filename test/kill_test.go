@@ -65,6 +65,7 @@ func TestRunsAreApart(t *testing.T) {
 
 // R10: many runs at once neither disturb nor hinder each other.
 func TestParallelRuns(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	parallel(16, func(i int) {
 		r := w.run(t, "", "busybox", "sh", "-c", fmt.Sprint("echo ", i, "; exit ", i))
@@ -147,6 +148,7 @@ func processPIDs(dir string) []int {
 // P2: killed at any moment, pack leaves the old pair or the new one, never a
 // mixture and never a temporary file that the next pack does not clean up.
 func TestKilledPack(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	app := w.dir + "/out/app"
 	if err := os.Mkdir(w.dir+"/out", 0o755); err != nil {

@@ -16,8 +16,9 @@ import (
 // D6, D7: ten machines with a name at once, fifty execs each, and none hears
 // of another.
 func TestTenMachines(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
-	const machines, execs = 10, 50
+	const machines, execs = 10, 25
 	name := func(i int) string { return fmt.Sprintf("m%d", i) }
 	parallel(machines, func(i int) {
 		w.ok(t, "smolvm", "microvm", "create", "--mem", "128M", name(i), images+"/busybox")
@@ -41,6 +42,7 @@ func TestTenMachines(t *testing.T) {
 // D2: create, start, exec, stop and delete in any order and at once never
 // hang, and leave either the machine or nothing of it.
 func TestNamedInAnyOrder(t *testing.T) {
+	once(t, nobody)
 	w := newWorld(t)
 	rounds := 20
 	if os.Getenv("SMOLVM_LONG") != "" {
@@ -108,6 +110,7 @@ func TestNamedAfterReboot(t *testing.T) {
 // D4: a list has every machine, also one whose supervisor hangs, and says of
 // one whose supervisor was killed why it ended.
 func TestListOfTheSick(t *testing.T) {
+	t.Parallel() // it waits for time limits
 	w := newWorld(t)
 	pid := map[string]int{}
 	for _, name := range []string{"hung", "killed", "well"} {

@@ -86,6 +86,7 @@ func connections(t *testing.T, address string) []*net.TCPConn {
 // N1, D4: however a machine ends that has thousands of connections, its
 // supervisor ends with it, and all clients are told.
 func TestEndUnderManyConnections(t *testing.T) {
+	once(t, 0)
 	w := newWorld(t)
 	for name, end := range map[string]func(){
 		"stopped":        func() { w.ok(t, "python", "stop") },

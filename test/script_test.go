@@ -32,6 +32,10 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "root":
 				return os.Geteuid() == 0, nil
+			case "left-to-nobody": // see once
+				return leftTo(nobody), nil
+			case "left-to-root":
+				return leftTo(0), nil
 			case "vm": // in the lab, where packs run as virtual machines
 				return readyPacks != "", nil
 			}

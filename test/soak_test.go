@@ -56,6 +56,7 @@ func soakedMachines(t *testing.T, w *faultWorld, n int) (all []soaked) {
 // they take no more memory, file descriptors and disk than before. One of each
 // kind is never stopped, so that what a supervisor loses adds up.
 func TestSoak(t *testing.T) {
+	once(t, 0)
 	w := newFaultWorld(t, "")
 	const count, steady, users = 10, 2, 3
 	machines := soakedMachines(t, w, count)
@@ -87,7 +88,7 @@ func TestSoak(t *testing.T) {
 	}
 	idle()
 	// A heap has its size, and a sentry its processes, once it was busy.
-	const warmUp = 20 * time.Second
+	const warmUp = 12 * time.Second
 	busy(warmUp)
 	before, began := idle(), time.Now()
 	busy(soakTime(t))

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -24,7 +23,7 @@ func BuildAgent(t testing.TB, dir string) string {
 	for _, d := range []string{"dev", "proc", "sys", "tmp", "image", "images", "upper", "rootfs", "volumes", "run"} {
 		mkdir(t, filepath.Join(tree, d))
 	}
-	goBuild(t, filepath.Join(tree, "agent"), "../../cmd/agent")
+	goBuild(t, filepath.Join(tree, "agent"), "cmd/agent")
 	return mkfs(t, tree, filepath.Join(dir, "agent.erofs"))
 }
 
@@ -50,7 +49,7 @@ func BuildRootfs(t testing.TB, dir string) string {
 		}
 	}
 	write(t, filepath.Join(tree, "bin/renamed"), []byte("x"), 0o755)
-	goBuild(t, filepath.Join(tree, "bin/probe"), "../enginetest/testdata/probe")
+	goBuild(t, filepath.Join(tree, "bin/probe"), "runtime/enginetest/testdata/probe")
 	write(t, filepath.Join(tree, "etc/passwd"), []byte("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"), 0o644)
 	write(t, filepath.Join(tree, "etc/group"), []byte("root:x:0:\nuser:x:1000:\n"), 0o644)
 	write(t, filepath.Join(tree, "etc/motd"), []byte("hello\n"), 0o644)
@@ -110,9 +109,7 @@ func mkfs(t testing.TB, tree, image string) string {
 
 func goBuild(t testing.TB, out, dir string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, ".")
-	_, self, _, _ := runtime.Caller(0)
-	cmd.Dir = filepath.Join(filepath.Dir(self), strings.TrimPrefix(dir, "../enginetest/"))
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "github.com/smolvm/smolvm/"+dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	run(t, cmd)
 }

@@ -41,6 +41,9 @@ func TestConformance(t *testing.T) {
 	}
 	parts := buildParts(t)
 	for name, uid := range map[string]int{"root": 0, "unprivileged": 1000} {
-		t.Run(name, func(t *testing.T) { enginetest.Supervise(t, uid, "TestConformance", parts) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			enginetest.Supervise(t, uid, "TestConformance", parts)
+		})
 	}
 }
