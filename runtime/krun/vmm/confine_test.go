@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) != 2 || os.Args[1] != vmspec.LifeEnter && os.Args[1] != vmspec.LifeStart {
 		os.Exit(m.Run())
 	}
+	runtime.LockOSThread() // as Main demands, or what a life gives up is some other thread's
 	var err error
 	if os.Args[1] == vmspec.LifeEnter {
 		if err = fakeKVM(); err == nil && os.Getenv(noLandlock) != "" {
