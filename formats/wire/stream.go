@@ -35,7 +35,8 @@ func (s *Stream) Read(b []byte) (int, error) {
 func (s *Stream) Write(b []byte) (int, error) {
 	s.calls.begin(s.Stream)
 	n, err := s.Stream.Write(b)
-	if over := s.calls.done(s.Stream); over && errors.Is(err, yamux.ErrTimeout) {
+	if over := s.calls.done(s.Stream); over && err != nil {
+		// It waited, or it was this one that met the transport's own error.
 		err = yamux.ErrStreamClosed
 	}
 	return n, err
