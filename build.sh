@@ -85,11 +85,12 @@ cmd_test() { # every check and test there is; what CI runs
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}" "${DEPS_LAB[@]}"
   local images
   make_images & images=$! # which waits for packages to arrive and to be unpacked
+  trap wait EXIT          # a failure does not leave it behind
   cmd_lint
   cmd_build
   wait "$images"
   unit_tests
-  fuzz 3000x
+  fuzz 5000x
   cli_tests
   krun_tests short
   say "test: all passed"

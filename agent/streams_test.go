@@ -36,7 +36,7 @@ func TestHundredMegabytesOfOutput(t *testing.T) { // R3
 // R3: what was written before an exit arrives, however soon the exit comes.
 func TestMuchOutputThenExit(t *testing.T) {
 	g := start(t)
-	for i := range 10 {
+	for i := range 20 {
 		c := g.begin(t, wire.Exec{Argv: []string{"sh", "-c", "dd if=/dev/zero bs=64k count=160 2>/dev/null; echo end; kill -9 $$"}})
 		if e := c.wait(); e.Signal != 9 || c.stdout.Len() != 160*64<<10+4 || !bytes.HasSuffix(c.stdout.Bytes(), []byte("end\n")) {
 			t.Fatalf("round %d: %d bytes, %+v", i, c.stdout.Len(), e)

@@ -70,7 +70,7 @@ func child(t testing.TB, uid int, do string, env []string, args ...string) *exec
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Env = append(env, childVariable+"="+do, "GORACE="+os.Getenv("GORACE"))
+	cmd.Env = append(env, childVariable+"="+do, "GORACE="+os.Getenv("GORACE")) // how long the race detector waits at its end
 	if uid < 0 {
 		return cmd
 	}

@@ -18,7 +18,7 @@ import (
 func TestTenMachines(t *testing.T) {
 	once(t, nobody)
 	w := newWorld(t)
-	const machines, execs = 10, 25
+	const machines, execs = 10, 50
 	name := func(i int) string { return fmt.Sprintf("m%d", i) }
 	parallel(machines, func(i int) {
 		w.ok(t, "smolvm", "microvm", "create", "--mem", "128M", name(i), images+"/busybox")

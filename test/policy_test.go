@@ -14,7 +14,6 @@ import (
 // asked for, in the words of info, status, inspect and the process that
 // enforces it.
 func TestPolicyOnEveryPath(t *testing.T) {
-	once(t, 0)
 	for name, c := range map[string]struct {
 		flags  []string
 		policy machine.Network

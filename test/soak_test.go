@@ -88,7 +88,7 @@ func TestSoak(t *testing.T) {
 	}
 	idle()
 	// A heap has its size, and a sentry its processes, once it was busy.
-	const warmUp = 12 * time.Second
+	const warmUp = 20 * time.Second
 	busy(warmUp)
 	before, began := idle(), time.Now()
 	busy(soakTime(t))

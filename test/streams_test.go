@@ -125,7 +125,7 @@ func TestOutputIsNeverTruncated(t *testing.T) {
 func TestManyRuns(t *testing.T) {
 	once(t, 0)
 	w := newWorld(t)
-	rounds := 60
+	rounds := 100
 	if os.Getenv("SMOLVM_LONG") != "" {
 		rounds = 1000
 	}

@@ -18,7 +18,7 @@ func Serve(stream io.Writer, frames *wire.Reader, c *wire.Copy) *wire.Reply {
 	if c.Into {
 		return outcome(take(frames, c))
 	}
-	out := bufio.NewWriterSize(wire.FrameWriter(stream, wire.FrameStdout), wire.BurstSize)
+	out := bufio.NewWriterSize(wire.FrameWriter(stream, wire.FrameStdout), wire.BurstPayload)
 	err := transfer.Send(out, transfer.Source{Path: string(c.Path), Name: string(c.Name), Follow: c.Follow, Layer: c.Layer})
 	// An archive that broke off ends, too: the reply tells why.
 	if out.Flush() != nil || wire.WriteFrame(stream, wire.FrameEnd, nil) != nil {

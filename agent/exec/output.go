@@ -99,7 +99,7 @@ func (o *output) widen(raw syscall.RawConn, n int) {
 		return
 	}
 	o.wide = true
-	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, wire.Burst*wire.MaxPayload) })
+	_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, wire.BurstPayload) })
 }
 
 // release gives the stream up, after run and the command's end. Closing a

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// BurstSize is how many bytes the payloads of a burst hold: what a FrameWriter
+// BurstPayload is how many bytes the payloads of a burst hold: what a FrameWriter
 // sends best at once.
-const BurstSize = Burst * MaxPayload
+const BurstPayload = Burst * MaxPayload
 
 // FrameWriter sends what is written to it as frames of type t, bursts of them
 // with one call of w.Write. It is not safe for concurrent use.
@@ -22,7 +22,7 @@ type frameWriter struct {
 
 func (f *frameWriter) Write(p []byte) (int, error) {
 	done := 0
-	for part := range slices.Chunk(p, BurstSize) {
+	for part := range slices.Chunk(p, BurstPayload) {
 		f.buf = f.buf[:0]
 		for payload := range slices.Chunk(part, MaxPayload) {
 			begin := len(f.buf)

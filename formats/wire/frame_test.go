@@ -159,7 +159,7 @@ func TestBurstsOfFrames(t *testing.T) {
 	var sent bytes.Buffer
 	writes := 0
 	w := FrameWriter(writerFunc(func(b []byte) (int, error) { writes++; return sent.Write(b) }), FrameStdin)
-	data := make([]byte, 2*BurstSize+MaxPayload+1)
+	data := make([]byte, 2*BurstPayload+MaxPayload+1)
 	for i := range data {
 		data[i] = byte(i % 251)
 	}
@@ -184,7 +184,7 @@ func TestBurstsOfFrames(t *testing.T) {
 		}
 		return len(b), nil
 	}), FrameStdin)
-	if n, err := w.Write(data); n != BurstSize || err != full {
+	if n, err := w.Write(data); n != BurstPayload || err != full {
 		t.Errorf("of a writer that fails at the second burst: %d bytes, %v", n, err)
 	}
 }

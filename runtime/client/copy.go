@@ -71,7 +71,7 @@ func CopyIn(ctx context.Context, conn io.ReadWriteCloser, c wire.Copy, give func
 	var complete atomic.Bool
 	given := make(chan error, 1)
 	go func() {
-		out := bufio.NewWriterSize(&until{over, wire.FrameWriter(conn, wire.FrameStdin)}, wire.BurstSize)
+		out := bufio.NewWriterSize(&until{over, wire.FrameWriter(conn, wire.FrameStdin)}, wire.BurstPayload)
 		err := give(out)
 		if err == nil {
 			err = out.Flush()
