@@ -62,7 +62,7 @@ cmd_build() { # build everything into dist/
   krun_parts
   go_binary "$BIN/vmm" ./cmd/vmm
   say "build: the parts that every pack carries"
-  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" \
+  go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" -frames "${XDG_CACHE_HOME:-$HOME/.cache}/smolvm-build" \
     -part network="$BIN/network" -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf" \
     -component libkrun="$KRUN_LIBKRUN,Apache-2.0" -component "Linux=$KRUN_LINUX,GPL-2.0-only" \
     -component "glibc=$(krun_version libc6),LGPL-2.1-or-later" -component "libgcc=$(krun_version libgcc-s1),GPL-3.0-or-later WITH GCC-exception-3.1" \

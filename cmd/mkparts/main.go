@@ -25,6 +25,7 @@ func main() {
 	flag.StringVar(&opts.Notices, "notices", "THIRD_PARTY.txt", "`file` of licences and notices")
 	flag.StringVar(&opts.Output, "o", "dist/parts.smolmachine", "parts `file` to write")
 	flag.StringVar(&opts.Version, "version", opts.Version, "smolVM's own `version` (default $VERSION)")
+	flag.StringVar(&opts.Frames, "frames", "", "`directory` that keeps compressed frames for the next build (default: none are kept)")
 	flag.Func("part", "add `KIND=PATH`, or take another file for a known kind", pairs(opts.Parts))
 	flag.Func("component", "name `NAME=VERSION,LICENSE` as something that is inside", func(s string) error {
 		name, rest, _ := strings.Cut(s, "=")

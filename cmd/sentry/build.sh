@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the gvisor engine's executable from the pinned, patched gVisor.
 #
-#   cmd/sentry/build.sh OUT      writes OUT; VERSION and GOARCH come from the environment
+#   cmd/sentry/build.sh OUT      writes OUT; GOARCH comes from the environment
 #
 # The module cache is read-only and shared, so a patched copy of gVisor lives in
 # build/. It is made again when its version or a patch changes. That the build
@@ -50,4 +50,4 @@ fi
 
 mkdir -p "$(dirname "$out")"
 CGO_ENABLED=0 go build -modfile "$build/sentry.mod" -trimpath -buildvcs=false \
-	-ldflags "-s -w -buildid= -X $module/runsc/version.version=${VERSION:-dev}" -o "$out" .
+	-ldflags "-s -w -buildid= -X $module/runsc/version.version=$pinned" -o "$out" .

@@ -14,10 +14,15 @@ import (
 // their slowness is paid once, here. zstd, which reads a pipe, is told the size,
 // so that the frame says it and takes no more memory to decode.
 func compress(ctx context.Context, contents []byte) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "zstd", "--stdout", "--quiet", "--no-check", "--single-thread",
+	return runZstd(ctx, contents, "--stdout", "--no-check", "--single-thread",
 		fmt.Sprintf("-%d", level), fmt.Sprintf("--stream-size=%d", len(contents)))
-	var frame, said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(contents), &frame, &said
+}
+
+// runZstd returns what the command with args makes of input.
+func runZstd(ctx context.Context, input []byte, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "zstd", append([]string{"--quiet"}, args...)...)
+	var output, said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &output, &said
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, errors.New("the command zstd is missing; install Debian's package zstd")
@@ -25,5 +30,5 @@ func compress(ctx context.Context, contents []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w: %s", err, strings.TrimSpace(said.String()))
 	}
-	return frame.Bytes(), nil
+	return output.Bytes(), nil
 }

@@ -35,6 +35,9 @@ type Options struct {
 	// the disk to path here.
 	AgentFiles map[string]string
 	Output     string
+	// Frames is a directory that keeps compressed frames from one build to the
+	// next; empty means that all are made anew.
+	Frames string
 	// Version is recorded as smolVM's own.
 	Version string
 	// Components are named besides those that the executables name themselves.
@@ -80,6 +83,10 @@ func Build(ctx context.Context, o Options) (made bool, err error) {
 	if upToDate(o.Output, inputs) {
 		return false, nil
 	}
+	kept, err := openFrames(ctx, o.Frames)
+	if err != nil {
+		return false, err
+	}
 	w, err := sidecar.Create(o.Output)
 	if err != nil {
 		return false, err
@@ -92,7 +99,7 @@ func Build(ctx context.Context, o Options) (made bool, err error) {
 		Defaults:      manifest.Defaults{Labels: map[string]string{inputsLabel: inputs}},
 		Parts:         o.components(),
 	}
-	if err := o.addSections(ctx, w, m); err != nil {
+	if err := o.addSections(ctx, adder{w, m, kept}); err != nil {
 		return false, err
 	}
 	encoded, err := m.Encode()

@@ -25,33 +25,40 @@ const (
 	storageMiB = storage.DefaultMiB
 )
 
-func (o Options) addSections(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest) error {
+// adder puts sections into a parts file and its manifest.
+type adder struct {
+	w      *sidecar.Writer
+	m      *manifest.Manifest
+	frames *frames
+}
+
+func (o Options) addSections(ctx context.Context, a adder) error {
 	for _, p := range o.parts() {
-		if err := o.addPart(ctx, w, m, p); err != nil {
+		if err := o.addPart(ctx, a, p); err != nil {
 			return fmt.Errorf("the part %s: %w", p.kind, err)
 		}
 	}
-	err := o.addMade(ctx, w, m, manifest.KindStorage, func(f *os.File) error { return storage.Write(f, storageMiB) })
+	err := a.addMade(ctx, manifest.KindStorage, func(f *os.File) error { return storage.Write(f, storageMiB) })
 	if err != nil {
 		return fmt.Errorf("the storage disk: %w", err)
 	}
 	return nil
 }
 
-func (o Options) addPart(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, p part) error {
+func (o Options) addPart(ctx context.Context, a adder, p part) error {
 	if p.kind == manifest.KindAgent {
-		return o.addMade(ctx, w, m, p.kind, func(f *os.File) error { return o.writeAgentDisk(p.path, f) })
+		return a.addMade(ctx, p.kind, func(f *os.File) error { return o.writeAgentDisk(p.path, f) })
 	}
 	f, err := os.Open(p.path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return add(ctx, w, m, p.kind, f)
+	return a.add(ctx, p.kind, f)
 }
 
 // addMade adds a section whose contents make writes to a temporary file.
-func (o Options) addMade(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, kind string, make func(*os.File) error) error {
+func (a adder) addMade(ctx context.Context, kind string, make func(*os.File) error) error {
 	f, err := source.TempFile()
 	if err != nil {
 		return err
@@ -63,19 +70,19 @@ func (o Options) addMade(ctx context.Context, w *sidecar.Writer, m *manifest.Man
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return add(ctx, w, m, kind, f)
+	return a.add(ctx, kind, f)
 }
 
-func add(ctx context.Context, w *sidecar.Writer, m *manifest.Manifest, kind string, r io.Reader) error {
-	s, err := w.Add(ctx, sidecar.Spec{
+func (a adder) add(ctx context.Context, kind string, r io.Reader) error {
+	s, err := a.w.Add(ctx, sidecar.Spec{
 		Kind: kind, Executable: slices.Contains(executables, kind),
 		Encoding: manifest.EncodingZstd, FrameSize: frameSize,
-		Encode: func(_ int64, contents []byte) ([]byte, error) { return compress(ctx, contents) },
+		Encode: func(_ int64, contents []byte) ([]byte, error) { return a.frames.frame(ctx, contents) },
 	}, r)
 	if err != nil {
 		return err
 	}
-	m.Sections = append(m.Sections, s)
+	a.m.Sections = append(a.m.Sections, s)
 	return nil
 }
 
