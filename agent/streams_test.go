@@ -27,6 +27,7 @@ func TestOutputIsSeparateAndBinaryClean(t *testing.T) { // R3
 func TestHundredMegabytesOfOutput(t *testing.T) { // R3
 	g := start(t)
 	c := g.begin(t, wire.Exec{Argv: []string{"dd", "if=/dev/zero", "bs=1M", "count=100"}})
+	c.into(make([]byte, 100<<20))
 	c.wait()
 	if c.stdout.Len() != 100<<20 {
 		t.Errorf("%d bytes arrived", c.stdout.Len())
@@ -36,9 +37,12 @@ func TestHundredMegabytesOfOutput(t *testing.T) { // R3
 // R3: what was written before an exit arrives, however soon the exit comes.
 func TestMuchOutputThenExit(t *testing.T) {
 	g := start(t)
+	const size = 160*64<<10 + len("end\n")
+	buf := make([]byte, size)
 	for i := range 20 {
 		c := g.begin(t, wire.Exec{Argv: []string{"sh", "-c", "dd if=/dev/zero bs=64k count=160 2>/dev/null; echo end; kill -9 $$"}})
-		if e := c.wait(); e.Signal != 9 || c.stdout.Len() != 160*64<<10+4 || !bytes.HasSuffix(c.stdout.Bytes(), []byte("end\n")) {
+		c.into(buf)
+		if e := c.wait(); e.Signal != 9 || c.stdout.Len() != size || !bytes.HasSuffix(c.stdout.Bytes(), []byte("end\n")) {
 			t.Fatalf("round %d: %d bytes, %+v", i, c.stdout.Len(), e)
 		}
 	}
