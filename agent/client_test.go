@@ -48,8 +48,7 @@ func (g *guest) begin(t testing.TB, req wire.Exec) *call {
 func (c *call) into(buf []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	grown := bytes.NewBuffer(append(buf[:0], c.stdout.Bytes()...))
-	c.stdout = *grown
+	c.stdout = *bytes.NewBuffer(append(buf[:0], c.stdout.Bytes()...))
 }
 
 func (c *call) listen(frames *wire.Reader, detach bool) {

@@ -14,8 +14,12 @@ import (
 // their slowness is paid once, here. zstd, which reads a pipe, is told the size,
 // so that the frame says it and takes no more memory to decode.
 func compress(ctx context.Context, contents []byte) ([]byte, error) {
-	return runZstd(ctx, contents, "--stdout", "--no-check", "--single-thread",
-		fmt.Sprintf("-%d", level), fmt.Sprintf("--stream-size=%d", len(contents)))
+	return runZstd(ctx, contents, compressing(len(contents))...)
+}
+
+// compressing are zstd's arguments for a frame of size bytes.
+func compressing(size int) []string {
+	return []string{"--stdout", "--no-check", "--single-thread", fmt.Sprintf("-%d", level), fmt.Sprintf("--stream-size=%d", size)}
 }
 
 // runZstd returns what the command with args makes of input.

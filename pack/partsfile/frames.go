@@ -54,7 +54,7 @@ func (f *frames) frame(ctx context.Context, contents []byte) ([]byte, error) {
 		return compress(ctx, contents)
 	}
 	key := sha256.New()
-	fmt.Fprintf(key, "zstd %s -%d\n", f.zstd, level)
+	fmt.Fprintf(key, "zstd %s %q\n", f.zstd, compressing(len(contents)))
 	key.Write(contents)
 	path := filepath.Join(f.dir, fmt.Sprintf("%x.zst", key.Sum(nil)))
 	if kept, err := os.ReadFile(path); err == nil {
