@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/agent"
+	"github.com/smolvm/smolvm/agent/signals"
 	"github.com/smolvm/smolvm/agent/transport"
 )
 
@@ -46,7 +46,9 @@ func run(args []string) error {
 	// The agent passes bytes on; more threads only wake each other, which is
 	// dear in a guest. A second one works while the first forks.
 	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
-	shrugOff()
+	if err := signals.Forget(); err != nil {
+		return err
+	}
 	var stream io.ReadWriteCloser
 	switch args[0] {
 	case "--fd":
@@ -60,19 +62,6 @@ func run(args []string) error {
 		return err
 	}
 	return agent.Run(stream)
-}
-
-// shrugOff keeps root in the machine from ending PID 1 with a signal. The
-// signals are taken and forgotten, not ignored: commands would inherit that.
-// SIGCHLD and SIGURG are left out because they are frequent and do no harm.
-func shrugOff() {
-	var all []os.Signal
-	for s := unix.SIGHUP; s <= 64; s++ {
-		if s != unix.SIGCHLD && s != unix.SIGURG {
-			all = append(all, s)
-		}
-	}
-	signal.Notify(make(chan os.Signal, 1), all...)
 }
 
 // powerOff ends a virtual machine, whose monitor takes a restart for the end.

@@ -19,6 +19,7 @@ import (
 )
 
 func main() {
+	sentrycmd.BeforeGuest = awaitGate
 	trimLater()
 	const internal = "internal"
 	cli.Run(nil, map[util.SubCommand]string{

@@ -3,9 +3,8 @@ package enginetest
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -98,7 +97,7 @@ func (s *suite) killProcesses(t *testing.T) {
 		m := s.start(t, func(c *machine.Config) { c.Volumes = []machine.Volume{{Host: dir, Guest: "/v"}} })
 		var victims []int
 		for _, pid := range children(t) {
-			if !contains(before, pid) {
+			if !slices.Contains(before, pid) {
 				victims = append(victims, pid)
 			}
 		}
@@ -118,38 +117,6 @@ func (s *suite) killProcesses(t *testing.T) {
 		}
 		m.streamEnds()
 	}
-}
-
-func contains(list []int, v int) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
-}
-
-// children lists this process's children.
-func children(t *testing.T) []int {
-	t.Helper()
-	var pids []int
-	tasks, err := filepath.Glob("/proc/self/task/*/children")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, task := range tasks {
-		list, err := os.ReadFile(task)
-		if err != nil {
-			continue // the thread is gone
-		}
-		for _, f := range strings.Fields(string(list)) {
-			var pid int
-			if _, err := fscan(f, &pid); err == nil {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
 }
 
 // aborted cancels a start before it and at several moments of it.

@@ -46,6 +46,7 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"R7/full disk", s.fullDisk},
 		{"R8/more disk than memory", s.muchDisk},
 		{"R8/what the guest sees", s.view},
+		{"R8/limits hold all", s.limitsHoldAll},
 		{"R8/too much memory", s.tooMuchMemory},
 		{"D3/fresh", s.fresh},
 		{"D3/kept", s.kept},

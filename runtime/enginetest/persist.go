@@ -3,6 +3,7 @@ package enginetest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,7 +119,7 @@ func (s *suite) keptKilled(t *testing.T) {
 		}()
 		m.sh("until test -e /other; do :; done")
 		for _, pid := range children(t) {
-			if !contains(before, pid) {
+			if !slices.Contains(before, pid) {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 			}
 		}

@@ -75,36 +75,13 @@ func (*Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Config)
 // start does the steps in the order of their needs: files, processes, limits,
 // and last the word that lets the guest run.
 func (s *sandbox) start(ctx context.Context) error {
-	served, err := bindServed(s.host.Scratch, s.cfg)
-	if err != nil {
-		return err
-	}
-	s.limits = newLimits(s.cfg)
-	var store *os.File
-	if s.cfg.Persist == "" {
-		if store, err = openStore(s.cfg.Parts[manifest.KindRootfs]); err != nil {
-			return err
-		}
-		defer store.Close()
-		if err := s.limits.capStorage(store); err != nil {
-			return err
-		}
-	} else {
-		s.limits.shareStorage(s.cfg.Persist)
-	}
-	if err := writeBundle(s.host.Scratch, s.cfg, s.limits.storageMiB, served); err != nil {
-		return err
-	}
-	control, err := listenControl(s.host.Scratch)
+	control, err := s.prepare()
 	if err != nil {
 		return err
 	}
 	defer control.close()
-	if err := s.launch(control, store, served); err != nil {
-		return err
-	}
-	// The guest does not run before control.run.
 	err = s.limits.admit(s.pids())
+	_ = s.gate.Close()
 	go s.watch()
 	if err != nil {
 		return err
@@ -125,6 +102,40 @@ func (s *sandbox) start(ctx context.Context) error {
 		return s.err
 	}
 	return err
+}
+
+// prepare starts the machine's processes, of which the sandbox's waits at its
+// gate.
+func (s *sandbox) prepare() (*control, error) {
+	served, err := bindServed(s.host.Scratch, s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.limits = newLimits(s.cfg)
+	var store *os.File
+	if s.cfg.Persist == "" {
+		if store, err = openStore(s.cfg.Parts[manifest.KindRootfs]); err != nil {
+			return nil, err
+		}
+		defer store.Close()
+		if err := s.limits.capStorage(store); err != nil {
+			return nil, err
+		}
+	} else {
+		s.limits.shareStorage(s.cfg.Persist)
+	}
+	if err := writeBundle(s.host.Scratch, s.cfg, s.limits.storageMiB, served); err != nil {
+		return nil, err
+	}
+	control, err := listenControl(s.host.Scratch)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.launch(control, store, served); err != nil {
+		control.close()
+		return nil, err
+	}
+	return control, nil
 }
 
 // abandon undoes a failed start.

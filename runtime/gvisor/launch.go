@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -29,6 +30,9 @@ var flags = []string{
 	"--allow-suid",     // as the image says
 	"--host-settings=ignore",
 }
+
+// gateEnv names, to cmd/sentry, the descriptor of its gate, see process.hold.
+const gateEnv = "SMOLVM_GATE_FD"
 
 // startEnv keeps Go's garbage collector out of a start, which it would make a
 // quarter more expensive; cmd/sentry takes it back once the process has
@@ -60,6 +64,19 @@ func (p *process) arg(format string, args ...any) {
 	p.cmd.Args = append(p.cmd.Args, fmt.Sprintf("--"+format, args...))
 }
 
+// hold has the process do nothing until the file that it returns is closed. The
+// sandbox starts processes of its own for the guest, and those that it started
+// before it came under its limits would never be. The caller owns the file.
+func (p *process) hold() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make the gate of the %s process: %w", p.name, err)
+	}
+	p.passed = append(p.passed, r)
+	p.cmd.Env = append(slices.Clip(p.cmd.Env), fmt.Sprintf("%s=%d", gateEnv, 2+len(p.passed)))
+	return w, nil
+}
+
 // start starts the process and closes what was passed to it.
 func (p *process) start(id string) error {
 	defer p.closePassed()
@@ -78,8 +95,8 @@ func (p *process) closePassed() {
 	p.passed = nil
 }
 
-// launch starts the sandbox, which then waits for control.run, and the gofer if
-// it has anything to serve.
+// launch starts the sandbox, which waits for its gate and then for control.run,
+// and the gofer if it has anything to serve.
 func (s *sandbox) launch(c *control, store *os.File, served served) error {
 	// Root outside of the new user namespace is this process's user, and root
 	// inside of it drops all capabilities before it meets the guest.
@@ -98,6 +115,15 @@ func (s *sandbox) launch(c *control, store *os.File, served served) error {
 	if err := s.passFiles(boot, c, store); err != nil {
 		return err
 	}
+	gate, err := boot.hold()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if s.gate == nil {
+			_ = gate.Close()
+		}
+	}()
 	var gofer *process
 	if served.count() > 0 {
 		gofer = s.command("gofer", 0)
@@ -119,7 +145,7 @@ func (s *sandbox) launch(c *control, store *os.File, served served) error {
 		gofer.end()
 		return err
 	}
-	s.boot, s.gofer = boot, gofer
+	s.boot, s.gofer, s.gate = boot, gofer, gate
 	return nil
 }
 

@@ -24,6 +24,7 @@ type sandbox struct {
 	console *console
 	boot    *process
 	gofer   *process // nil without volumes
+	gate    *os.File // boot waits until it is closed
 
 	kill   sync.Once
 	killed chan struct{}
