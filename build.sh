@@ -8,8 +8,10 @@ BIN=$TOP/build/bin     # the parts: what a pack carries
 TOOLS=$TOP/build/tools # what only developers need, at pinned versions
 IMAGES=$TOP/build/images
 DIST=$TOP/dist
-# What Go has compiled for another clone of this commit is good for this one.
-export GOFLAGS="-trimpath ${GOFLAGS:-}"
+# What Go has compiled for another clone of this commit is good for this one. One
+# set of flags for products, tests and tools lets them share it; none of them
+# needs a C library, or what only a debugger reads, a seventh of compiling.
+export CGO_ENABLED=0 GOFLAGS="-trimpath -gcflags=all=-dwarf=false ${GOFLAGS:-}"
 
 # shellcheck source=build.d/deps.sh
 . build.d/deps.sh
@@ -38,7 +40,7 @@ version() {
 
 # go_binary OUT PACKAGE: a static, reproducible executable.
 go_binary() {
-  CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+  go build -trimpath -buildvcs=false \
     -ldflags "-s -w -buildid= -X github.com/smolvm/smolvm/cmd/internal/cli.Version=$VERSION" \
     -o "$1" "$2"
 }
@@ -57,7 +59,7 @@ cmd_build() { # build everything into dist/
   say "build: stub, runtime, network, agent, sentry ($VERSION; the sentry's first build takes two minutes)"
   local name
   for name in runtime network agent; do go_binary "$BIN/$name" "./cmd/$name"; done
-  GOFLAGS=-gcflags=all=-l go_binary "$BIN/stub" ./cmd/stub # no inlining: smaller, and no slower that one could measure
+  GOFLAGS="'-gcflags=all=-dwarf=false -l'" go_binary "$BIN/stub" ./cmd/stub # no inlining: smaller, and no slower that one could measure
   cmd/sentry/build.sh "$BIN/sentry"
   krun_parts
   go_binary "$BIN/vmm" ./cmd/vmm
@@ -82,10 +84,13 @@ cmd_demo() { # pack a real Debian with python3 and run it
 }
 
 cmd_test() { # every check and test there is; what CI runs
+  local linter images
+  need_build
+  trap wait EXIT # a failure leaves nothing behind
+  tool "$LINTER" >/dev/null & linter=$! # is compiled while packages arrive
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_TEST[@]}" "${DEPS_LAB[@]}"
-  local images
-  make_images & images=$! # which waits for packages to arrive and to be unpacked
-  trap wait EXIT          # a failure does not leave it behind
+  make_images & images=$! # waits for packages to arrive and to be unpacked
+  wait "$linter"
   cmd_lint
   cmd_build
   wait "$images"

@@ -10,6 +10,8 @@ tool() {
   echo "$out"
 }
 
+LINTER=github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
 lint() {
   local unformatted scripts linter
   say "lint: gofmt"
@@ -19,10 +21,10 @@ lint() {
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run ':!build.d')
   shellcheck --external-sources --check-sourced "${scripts[@]}"
   say "lint: golangci-lint, with go vet and staticcheck in it (its first build takes some minutes)"
-  linter=$(tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
-  "$linter" run ./...
+  linter=$(tool "$LINTER")
+  GOGC=400 "$linter" run ./... # rather memory than a quarter of its time
   say "lint: the product also compiles for arm64"
-  CGO_ENABLED=0 GOARCH=arm64 go build -o /dev/null ./...
+  GOARCH=arm64 go build -o /dev/null ./...
 }
 
 # unit_tests runs every package but the command-line suite; those where
@@ -36,9 +38,9 @@ unit_tests() {
   say "test: unit tests"
   local racing packages
   mapfile -t racing < <(go list ./agent/... ./formats/... ./runtime/... ./sidecar/... | grep -v '/network/outside$')
-  GORACE=atexit_sleep_ms=50 go test -count=1 -p 3 -vet=off -race -timeout 20m "${racing[@]}"
+  CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 go test -count=1 -p 3 -vet=off -race -timeout 20m "${racing[@]}"
   mapfile -t packages < <(go list ./... | grep -vxFf <(printf '%s\n' "${racing[@]}") | grep -v '/test$')
-  CGO_ENABLED=0 go test -count=1 -p 3 -vet=off -timeout 20m "${packages[@]}"
+  go test -count=1 -p 3 -vet=off -timeout 20m "${packages[@]}"
 }
 
 # fuzz_targets: lines "PACKAGE TARGET".
@@ -69,8 +71,9 @@ keep_seeds() {
 }
 
 # cli_tests runs test/*/*.txtar against dist/, as this user and, when that is
-# root, beside it as an unprivileged one.
+# root, beside it as an unprivileged one. Of four tests at a time one is that
+# other run, and two wait for time limits.
 cli_tests() {
   say "test: the command line"
-  SMOLVM_DIST=$DIST SMOLVM_IMAGES=$IMAGES go test -count=1 -timeout 30m ./test "$@"
+  SMOLVM_DIST=$DIST SMOLVM_IMAGES=$IMAGES go test -count=1 -parallel 4 -timeout 30m ./test "$@"
 }

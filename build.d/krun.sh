@@ -91,7 +91,7 @@ krun_parts() {
   krun_unpack @superradcompany/microsandbox-linux-x64-gnu package/lib/libkrunfw.so.5.6.1 "$KRUN/libkrunfw.so.5"
   strip -o "$KRUN_PARTS/libkrun.so.1" "${SMOLVM_LIBKRUN:-$KRUN/libkrun.so.1}"
   if [ -n "${SMOLVM_KERNEL:-}" ] || [ ! "$KRUN_PARTS/kernel.elf" -nt "$fw" ]; then
-    CGO_ENABLED=0 go run ./tools/mkkernel "$fw" "$KRUN_PARTS/kernel.elf"
+    go run ./tools/mkkernel "$fw" "$KRUN_PARTS/kernel.elf"
   fi
   krun_libc
 }

@@ -3,7 +3,7 @@
 # that is proven and measured in it.
 
 # lab_build: the nested machine's own executable.
-lab_build() { CGO_ENABLED=0 go build -trimpath -o "$KRUN/lab" ./tools/lab; }
+lab_build() { go build -trimpath -o "$KRUN/lab" ./tools/lab; }
 
 # lab [FLAG...] COMMAND: one word is a command line for the shell.
 lab() {
@@ -27,9 +27,9 @@ lab_stage() {
   mkdir "$stage/parts" "$stage/packs" "$stage/images" "$stage/test"
   cp "$KRUN_PARTS"/{libkrun.so.1,kernel.elf,libc.tar} "$BIN/agent" "$BIN/vmm" "$stage/parts/"
   for pkg in test/lab runtime/krun runtime/krun/kvm; do
-    CGO_ENABLED=0 go test -tags lab -c -o "$stage/$(printf '%s' "$pkg" | tr / -)" "./$pkg"
+    go test -tags lab -c -o "$stage/$(printf '%s' "$pkg" | tr / -)" "./$pkg"
   done
-  CGO_ENABLED=0 go test -c -o "$stage/test/cli" ./test
+  go test -c -o "$stage/test/cli" ./test
   cp -r test/script "$stage/test/"
   cp "$DIST/smolvm" "$DIST/parts.smolmachine" "$stage/"
   for name in "${LAB_IMAGES[@]}"; do
@@ -114,7 +114,7 @@ krun_bench() {
   crun_build
   cp "$KRUN_PARTS/crun" "$stage/parts/"
   gcc -O2 -Wall -o "$stage/parts/bare" bench/krun/bare.c
-  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$stage/parts/exits" bench/krun/exits.go
+  go build -trimpath -ldflags '-s -w' -o "$stage/parts/exits" bench/krun/exits.go
   printf '\nVirtual machines, in the lab: emulated twice, so only the ratios mean something.\n\n'
   echo "| measure | beside | ours | theirs | ratio | goal |"
   echo "|---|---|---|---|---|---|"

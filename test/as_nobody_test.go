@@ -68,7 +68,7 @@ func TestUnprivileged(t *testing.T) {
 	}
 	copyTree(t, self, tree+"/test.bin")
 	pattern := os.Getenv("SMOLVM_UNPRIVILEGED_RUN")
-	args := []string{"-test.timeout=20m", "-test.v=" + strconv.FormatBool(testing.Verbose()), "-test.run=" + pattern}
+	args := []string{"-test.timeout=20m", "-test.parallel=3", "-test.v=" + strconv.FormatBool(testing.Verbose()), "-test.run=" + pattern}
 	cmd := exec.CommandContext(t.Context(), tree+"/test.bin", args...)
 	cmd.Dir = tree + "/test"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
@@ -83,7 +83,7 @@ func TestUnprivileged(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Parallel() // returns when the tests that follow have run, up to their scripts
+	t.Parallel() // returns when the tests that follow have run, up to the parallel ones
 	err = cmd.Wait()
 	t.Logf("as uid %d:\n%s", nobody, &out)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 // TestScripts runs the scripts in script/, each in a world of its own. Each is
 // named by the cases it proves.
 func TestScripts(t *testing.T) {
+	t.Parallel() // with the tests that wait for time limits
 	var open, private string
 	if readyPacks == "" {
 		open, private = registries(t)
