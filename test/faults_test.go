@@ -332,11 +332,12 @@ func (c faultCommand) judge(r result, f fault, log string) error {
 	return nil
 }
 
-// cacheLeftovers are files of the cache that are neither entries nor the
-// cache's own: locks and half-written files have a dot in their names.
+// cacheLeftovers are files of the cache that are neither entries nor what it
+// remembers of the host's KVM: locks and half-written files have a dot in their
+// names.
 func cacheLeftovers(dir string) (left []string) {
 	_ = filepath.WalkDir(filepath.Join(dir, "cache"), func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.Contains(d.Name(), ".") {
+		if err == nil && !d.IsDir() && strings.Contains(d.Name(), ".") && d.Name() != "kvm.json" {
 			left = append(left, path)
 		}
 		return nil
