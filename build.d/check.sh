@@ -71,8 +71,8 @@ keep_seeds() {
 }
 
 # cli_tests runs test/*/*.txtar against dist/, as this user and, when that is
-# root, beside it as an unprivileged one. Of four tests at a time one is that
-# other run, and two wait for time limits.
+# root, beside it as an unprivileged one. Of four parallel tests at a time one is
+# that other run, and most wait for something.
 cli_tests() {
   say "test: the command line"
   SMOLVM_DIST=$DIST SMOLVM_IMAGES=$IMAGES go test -count=1 -parallel 4 -timeout 30m ./test "$@"

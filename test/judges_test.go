@@ -19,6 +19,7 @@ const judge = `judge() { name=$1; shift; /host/lib64/ld-linux-x86-64.so.2 --libr
 
 // N1, N2: real clients and servers, which are not ours, agree.
 func TestJudges(t *testing.T) {
+	t.Parallel()
 	if !inOutside(t) {
 		return
 	}

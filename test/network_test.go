@@ -39,10 +39,10 @@ for line in sys.argv[1:]:
 
 // N1, N2, S5
 func TestNetwork(t *testing.T) {
+	t.Parallel()
 	if !inOutside(t) {
 		return
 	}
-	w := newWorld(t)
 	visits := []string{
 		"get 203.0.113.10 allowed.test", "get ::ffff:203.0.113.20 other.test", "name allowed.test", "get allowed.test allowed.test",
 		"get allowed.test other.test", "tls allowed.test allowed.test", "tls allowed.test other.test", "name other.test", "tcpdns other.test",
@@ -77,6 +77,8 @@ func TestNetwork(t *testing.T) {
 		"loopback": {[]string{"--net", "--host-loopback", "80"}, loopback, []string{private, metadata}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for answers that do not come
+			w := newWorld(t)
 			command := append([]string{"python3", "-c", visitor}, visits...)
 			compare := func(path, out string) {
 				t.Helper()

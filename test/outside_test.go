@@ -28,7 +28,7 @@ const insideEnv = "SMOLVM_TEST_NETWORK"
 func inOutside(t *testing.T) bool {
 	t.Helper()
 	again := func(life string, name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(name, append(args, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=15m")...)
+		cmd := exec.Command(name, append(args, "-test.run=^"+t.Name()+"$", "-test.v", "-test.parallel=5", "-test.timeout=15m")...)
 		cmd.Env = append(os.Environ(), insideEnv+"="+life)
 		return cmd
 	}
