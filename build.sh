@@ -57,11 +57,12 @@ cmd_build() { # build everything into dist/
   export VERSION
   mkdir -p "$BIN" "$DIST"
   say "build: stub, runtime, network, agent, sentry ($VERSION; the sentry's first build takes two minutes)"
-  local name
+  local name krun
+  krun_parts & krun=$! # which mostly waits for what it fetches
   for name in runtime network agent; do go_binary "$BIN/$name" "./cmd/$name"; done
   GOFLAGS="'-gcflags=all=-dwarf=false -l'" go_binary "$BIN/stub" ./cmd/stub # no inlining: smaller, and no slower that one could measure
   cmd/sentry/build.sh "$BIN/sentry"
-  krun_parts
+  wait "$krun"
   go_binary "$BIN/vmm" ./cmd/vmm
   say "build: the parts that every pack carries"
   go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" -frames "${XDG_CACHE_HOME:-$HOME/.cache}/smolvm-build" \

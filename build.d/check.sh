@@ -32,12 +32,13 @@ lint() {
 # slower and finds nothing there, and links a C library, with which the network
 # process cannot give its privileges up. That detector waits a second at the end
 # of every process, and tests start hundreds; a twentieth is enough to tell what
-# it has found. Three packages at a time, because they wait for processes a lot;
-# always run, though Go may know another clone's results. go vet was lint's.
+# it has found. Three packages at a time, because they wait for processes a lot,
+# and those first that take longest; always run, though Go may know another
+# clone's results. go vet was lint's.
 unit_tests() {
   say "test: unit tests"
   local racing packages
-  mapfile -t racing < <(go list ./agent/... ./formats/... ./runtime/... ./sidecar/... | grep -v '/network/outside$')
+  mapfile -t racing < <(go list ./sidecar ./runtime/supervisor ./runtime/gvisor ./agent/... ./formats/... ./runtime/... ./sidecar/... | grep -v '/network/outside$')
   CGO_ENABLED=1 GORACE=atexit_sleep_ms=50 go test -count=1 -p 3 -vet=off -race -timeout 20m "${racing[@]}"
   mapfile -t packages < <(go list ./... | grep -vxFf <(printf '%s\n' "${racing[@]}") | grep -v '/test$')
   go test -count=1 -p 3 -vet=off -timeout 20m "${packages[@]}"
