@@ -6,7 +6,7 @@
 tool() {
   local out=$TOOLS/${1##*/}
   mkdir -p "$TOOLS"
-  (cd .ci/tools && go build -trimpath -o "$out" "$1")
+  (cd .ci/tools && go build -o "$out" "$1")
   echo "$out"
 }
 

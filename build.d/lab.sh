@@ -3,7 +3,7 @@
 # that is proven and measured in it.
 
 # lab_build: the nested machine's own executable.
-lab_build() { go build -trimpath -o "$KRUN/lab" ./tools/lab; }
+lab_build() { go build -o "$KRUN/lab" ./tools/lab; }
 
 # lab [FLAG...] COMMAND: one word is a command line for the shell.
 lab() {
@@ -114,7 +114,7 @@ krun_bench() {
   crun_build
   cp "$KRUN_PARTS/crun" "$stage/parts/"
   gcc -O2 -Wall -o "$stage/parts/bare" bench/krun/bare.c
-  go build -trimpath -ldflags '-s -w' -o "$stage/parts/exits" bench/krun/exits.go
+  go build -ldflags '-s -w' -o "$stage/parts/exits" bench/krun/exits.go
   printf '\nVirtual machines, in the lab: emulated twice, so only the ratios mean something.\n\n'
   echo "| measure | beside | ours | theirs | ratio | goal |"
   echo "|---|---|---|---|---|---|"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,11 +15,14 @@ import (
 // last is the highest signal of Linux (_NSIG, asm-generic/signal.h).
 const last = 64
 
-// ours are the signals that Go's own handlers have to stay for: faults, which
+// notified are the signals that Go's own handlers have to stay for: faults, which
 // are Go's panics when the kernel sends them, and SIGPIPE, for which Go ends
 // the process when nobody reads its stderr. Notified, Go forgets those that
 // somebody sends.
-var ours = []os.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGPIPE}
+var notified = []os.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGPIPE}
+
+// forgetter is the address of a signal handler that returns at once.
+var forgetter uintptr
 
 // Forget has this process take every signal that can be taken and do nothing,
 // which ignoring it would do to commands, too: they would inherit that. SIGCHLD
@@ -28,7 +32,7 @@ var ours = []os.Signal{unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix
 // signal, a twentieth of all that a short command takes in a sandbox, and does
 // not know the signals 32 to 34.
 func Forget() error {
-	signal.Notify(make(chan os.Signal, 1), ours...)
+	signal.Notify(make(chan os.Signal, 1), notified...)
 	// Go's action has the flags and the way back to the kernel that each
 	// processor wants, and runs on the stack made for it. Of others, we might
 	// have been started with one ignored, which Go respects.
@@ -36,7 +40,7 @@ func Forget() error {
 	if err := swap(unix.SIGSEGV, nil, &action); err != nil {
 		return err
 	}
-	action.handler = forgetter()
+	action.handler = forgetter
 	for s := unix.Signal(1); s <= last; s++ {
 		if spared(s) {
 			continue
@@ -53,12 +57,7 @@ func spared(s unix.Signal) bool {
 	case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD, unix.SIGURG:
 		return true
 	}
-	for _, o := range ours {
-		if s == o {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(notified, os.Signal(s))
 }
 
 // sigaction is the kernel's struct of that name, the same on amd64 and arm64
@@ -78,6 +77,3 @@ func swap(s unix.Signal, set, was *sigaction) error {
 	}
 	return nil
 }
-
-// forgetter returns the address of a signal handler that returns at once.
-func forgetter() uintptr

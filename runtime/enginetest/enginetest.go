@@ -48,6 +48,7 @@ func Run(t *testing.T, engine runtime.Engine, env Env) {
 		{"R8/what the guest sees", s.view},
 		{"R8/limits hold all", s.limitsHoldAll},
 		{"R8/too much memory", s.tooMuchMemory},
+		{"S3/signals to PID 1", s.signals},
 		{"D3/fresh", s.fresh},
 		{"D3/kept", s.kept},
 		{"D3/kept after kill -9", s.keptKilled},

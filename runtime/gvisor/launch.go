@@ -64,9 +64,9 @@ func (p *process) arg(format string, args ...any) {
 	p.cmd.Args = append(p.cmd.Args, fmt.Sprintf("--"+format, args...))
 }
 
-// hold has the process do nothing until the file that it returns is closed. The
-// sandbox starts processes of its own for the guest, and those that it started
-// before it came under its limits would never be. The caller owns the file.
+// hold has the sandbox start no process for the guest until the file that it
+// returns is closed: those that it started before it came under its limits would
+// never be. The caller owns the file.
 func (p *process) hold() (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
