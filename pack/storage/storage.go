@@ -13,12 +13,14 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/ext4"
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 )
 
 // Sizes in MiB. A file system of one block group has one superblock only.
@@ -61,10 +63,40 @@ func Write(dst *os.File, sizeMiB int64) error {
 	if err != nil {
 		return fmt.Errorf("formatting the storage disk: %w", err)
 	}
-	if err := settle(dst); err != nil {
+	if err := errors.Join(settle(dst), dig(dst)); err != nil {
 		return fmt.Errorf("formatting the storage disk: %w", err)
 	}
 	return nil
+}
+
+// dig makes holes of the blocks that are written and zero: the journal is 4 MiB
+// of them, and each machine starts with a copy of what is no hole. A file system
+// that has no holes keeps its zeros.
+func dig(f *os.File) error {
+	var zero, block [blockSize]byte
+	for at := int64(0); ; at += blockSize {
+		next, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) { // nothing but a hole follows
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("looking for data: %w", err)
+		}
+		at = next &^ (blockSize - 1)
+		if n, err := f.ReadAt(block[:], at); n < blockSize {
+			return fmt.Errorf("reading back: %w", err)
+		}
+		if block != zero {
+			continue
+		}
+		err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, blockSize)
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("making a hole: %w", err)
+		}
+	}
 }
 
 // Offsets of the on-disk structures, from the kernel's

@@ -132,13 +132,13 @@ func TestUnpackLibc(t *testing.T) {
 		w := tar.NewWriter(&b)
 		for _, h := range headers {
 			if h.Typeflag == tar.TypeReg {
-				h.Size = 4
+				h.Size = int64(len(h.Name))
 			}
 			if err := w.WriteHeader(&h); err != nil {
 				t.Fatal(err)
 			}
 			if h.Typeflag == tar.TypeReg {
-				if _, err := io.WriteString(w, "code"); err != nil {
+				if _, err := io.WriteString(w, h.Name); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -153,11 +153,23 @@ func TestUnpackLibc(t *testing.T) {
 		return path
 	}
 	dir := filepath.Join(t.TempDir(), "lib")
-	if err := unpackLibc(archive(tar.Header{Name: "libc.so.6", Typeflag: tar.TypeReg}), dir); err != nil {
+	two := archive(tar.Header{Name: "libc.so.6", Typeflag: tar.TypeReg}, tar.Header{Name: "libdl.so", Typeflag: tar.TypeReg})
+	if err := unpackLibc(two, dir); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, "libc.so.6")); err != nil || string(b) != "code" {
-		t.Errorf("%q, %v", b, err)
+	for _, name := range []string{"libc.so.6", "libdl.so"} {
+		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != name {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	// In the second file, in the first and in a header.
+	for _, size := range []int64{3*512 + 4, 512 + 4, 100} {
+		if err := os.Truncate(two, size); err != nil {
+			t.Fatal(err)
+		}
+		if err := unpackLibc(two, filepath.Join(t.TempDir(), "lib")); err == nil {
+			t.Errorf("%d bytes of it: accepted", size)
+		}
 	}
 	for _, h := range []tar.Header{
 		{Name: "../libc.so.6", Typeflag: tar.TypeReg},

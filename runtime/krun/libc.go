@@ -2,18 +2,18 @@ package krun
 
 import (
 	"archive/tar"
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // unpackLibc writes the flat tar of shared objects into dir. They are few MiB
 // and lie in memory, so there is nothing to keep from one start to the next.
 func unpackLibc(archive, dir string) error {
-	const limit = 64 << 20
 	f, err := os.Open(archive)
 	if err != nil {
 		return fmt.Errorf("open the VMM's libc: %w", err)
@@ -22,8 +22,7 @@ func unpackLibc(archive, dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	// Read in large pieces: this is part of every start.
-	for r := tar.NewReader(bufio.NewReaderSize(io.LimitReader(f, limit), 1<<20)); ; {
+	for r := tar.NewReader(f); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -37,17 +36,28 @@ func unpackLibc(archive, dir string) error {
 		if h.Typeflag != tar.TypeReg || filepath.Base(h.Name) != filepath.Clean(h.Name) {
 			return fmt.Errorf("unpack the VMM's libc: unexpected entry %q", h.Name)
 		}
-		if err := unpackFile(filepath.Join(dir, filepath.Base(h.Name)), r); err != nil {
+		if err := unpackFile(filepath.Join(dir, filepath.Base(h.Name)), f, h.Size); err != nil {
 			return fmt.Errorf("unpack the VMM's libc: %w", err)
 		}
 	}
 }
 
-func unpackFile(path string, r io.Reader) error {
+// unpackFile writes the next size bytes of archive, whose position stays where it
+// is, to path. The kernel copies them: this is part of every start.
+func unpackFile(path string, archive *os.File, size int64) error {
+	at, err := archive.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o500)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, r)
+	for end := at + size; err == nil && at < end; {
+		var n int
+		if n, err = unix.Sendfile(int(out.Fd()), int(archive.Fd()), &at, int(end-at)); err == nil && n == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+	}
 	return errors.Join(err, out.Close())
 }
