@@ -18,6 +18,7 @@ import (
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
 	"github.com/smolvm/smolvm/runtime"
+	"github.com/smolvm/smolvm/runtime/krun/jail"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
 
@@ -88,11 +89,11 @@ func (e *Engine) launch(host runtime.Host, cfg machine.Config) (_ *launched, err
 			listener.Close()
 		}
 	}()
-	spec, inherited, err := describe(host, cfg, root, &files)
+	o, err := describe(host, cfg, root, &files)
 	if err != nil {
 		return nil, err
 	}
-	vm, failure, err := spawn(host.Log, cfg, spec, inherited, &files)
+	vm, failure, err := o.spawn(host.Log, &files)
 	if err != nil {
 		return nil, err
 	}
@@ -101,84 +102,105 @@ func (e *Engine) launch(host runtime.Host, cfg machine.Config) (_ *launched, err
 	return &launched{vm: vm, listener: listener, failure: failure}, nil
 }
 
+// order is a machine as its VMM will be told of it.
+type order struct {
+	spec      vmspec.Config
+	jail      jail.Jail
+	inherited []*os.File
+}
+
+// inherit has the VMM find f open under the number that it returns.
+func (o *order) inherit(f *os.File) int {
+	o.inherited = append(o.inherited, f)
+	return vmspec.FDFirst + len(o.inherited) - 1
+}
+
+// disk adds one to the machine.
+func (o *order) disk(f *os.File, readOnly bool) {
+	o.jail.Reach = append(o.jail.Reach, inherited(f, readOnly))
+	o.spec.Disks = append(o.spec.Disks, vmspec.Disk{Path: vmspec.FDPath(o.inherit(f)), ReadOnly: readOnly})
+}
+
 // describe opens what the machine is made of and numbers it as the VMM will
 // see it. files takes the open files.
-func describe(host runtime.Host, cfg machine.Config, root string, files *closers) (vmspec.Config, []*os.File, error) {
-	spec := vmspec.Config{
-		CPUs: uint8(cfg.CPUs), MemoryMiB: uint32(cfg.MemoryMiB), Cmdline: cmdline,
-		Args:      []string{"--vsock", strconv.Itoa(agentPort)},
-		AgentPort: agentPort, AgentSocket: agentSocket,
-		Jail: &vmspec.Jail{Root: root, Executable: cfg.Parts[manifest.KindVMM], Library: cfg.Parts[manifest.KindLibkrun]},
+func describe(host runtime.Host, cfg machine.Config, root string, files *closers) (*order, error) {
+	o := &order{
+		spec: vmspec.Config{
+			CPUs: uint8(cfg.CPUs), MemoryMiB: uint32(cfg.MemoryMiB), Cmdline: cmdline,
+			Args:      []string{"--vsock", strconv.Itoa(agentPort)},
+			AgentPort: agentPort, AgentSocket: agentSocket,
+		},
+		jail: confined(cfg, root, host.Log),
 	}
-	var inherited []*os.File
-	inherit := func(f *os.File) string {
-		files.add(f)
-		inherited = append(inherited, f)
-		return vmspec.FDPath(vmspec.FDFirst + len(inherited) - 1)
-	}
-	kernel, err := os.Open(cfg.Parts[manifest.KindKernel])
-	if err != nil {
-		return spec, nil, fmt.Errorf("open the guest kernel: %w", err)
-	}
-	spec.Kernel = inherit(kernel)
-	for _, kind := range []string{manifest.KindAgent, manifest.KindRootfs} {
-		f, err := os.Open(cfg.Parts[kind])
+	open := func(path, what string) (*os.File, error) {
+		f, err := os.Open(path)
 		if err != nil {
-			return spec, nil, fmt.Errorf("open the %s disk: %w", kind, err)
+			return nil, fmt.Errorf("open the %s: %w", what, err)
 		}
-		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f), ReadOnly: true})
+		files.add(f)
+		return f, nil
+	}
+	kernel, err := open(cfg.Parts[manifest.KindKernel], "guest kernel")
+	if err != nil {
+		return nil, err
+	}
+	o.spec.Kernel = vmspec.FDPath(o.inherit(kernel))
+	o.jail.Reach = append(o.jail.Reach, inherited(kernel, true))
+	for _, kind := range []string{manifest.KindAgent, manifest.KindRootfs} {
+		f, err := open(cfg.Parts[kind], kind+" disk")
+		if err != nil {
+			return nil, err
+		}
+		o.disk(f, true)
 	}
 	if onDisk(cfg) {
 		f, err := openStorage(cfg, host.Scratch)
 		if err != nil {
-			return spec, nil, err
+			return nil, err
 		}
-		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f)})
+		files.add(f)
+		o.disk(f, false)
 	}
 	for _, i := range cfg.Images {
-		f, err := os.Open(i.Path)
+		f, err := open(i.Path, "disk of a container's image")
 		if err != nil {
-			return spec, nil, fmt.Errorf("open the disk of a container's image: %w", err)
+			return nil, err
 		}
-		spec.Disks = append(spec.Disks, vmspec.Disk{Path: inherit(f), ReadOnly: true})
+		o.disk(f, true)
 	}
 	if l := host.Link; l != nil {
-		inherited = append(inherited, l.File) // the lender's to close
-		spec.Link = &vmspec.Link{FD: vmspec.FDFirst + len(inherited) - 1}
-		copy(spec.Link.MAC[:], l.MAC)
+		o.spec.Link = &vmspec.Link{FD: o.inherit(l.File)} // the file is the lender's to close
+		copy(o.spec.Link.MAC[:], l.MAC)
 	}
-	for _, v := range cfg.Volumes {
-		spec.ShareTag = shareTag
-		spec.Jail.Volumes = append(spec.Jail.Volumes, vmspec.Volume{Host: v.Host, ReadOnly: v.ReadOnly, File: v.File})
+	if len(cfg.Volumes) > 0 {
+		o.spec.ShareTag = shareTag
 	}
-	return spec, inherited, nil
+	return o, nil
 }
 
-// spawn starts the VMM's first life: by the loader that it brings, in
-// namespaces where it sees no network and, soon, no files.
-func spawn(log io.Writer, cfg machine.Config, spec vmspec.Config, inherited []*os.File, files *closers) (*instance, *os.File, error) {
-	doc, err := json.Marshal(spec)
+// spawn starts the VMM in its jail, by the loader that it brings, and tells it
+// what to be.
+func (o *order) spawn(log io.Writer, files *closers) (*instance, *os.File, error) {
+	doc, err := json.Marshal(o.spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	configR, configW, err1 := os.Pipe()
-	failureR, failureW, err2 := os.Pipe()
-	outputR, outputW, err3 := os.Pipe()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, nil, fmt.Errorf("make pipes: %w", err)
+	null, err1 := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	configR, configW, err2 := os.Pipe()
+	failureR, failureW, err3 := os.Pipe()
+	outputR, outputW, err4 := os.Pipe()
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return nil, nil, fmt.Errorf("make the VMM's pipes: %w", err)
 	}
-	files.add(configR, failureW, outputW)
-	lib := filepath.Join(spec.Jail.Root, vmspec.LibDir)
-	cmd := exec.Command(filepath.Join(spec.Jail.Root, vmspec.Loader),
-		"--library-path", lib, cfg.Parts[manifest.KindVMM], vmspec.LifeEnter)
+	files.add(null, configR, failureW, outputW)
+	cmd := exec.Command(vmspec.Loader, "--library-path", vmspec.LibDir, vmspec.Executable, vmspec.Start)
 	cmd.Env = []string{}
-	cmd.Dir = "/"
-	cmd.Stderr = outputW
-	cmd.ExtraFiles = append([]*os.File{configR, failureW, outputW}, inherited...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC, Setsid: true}
-	if err := cmd.Start(); err != nil {
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, outputW
+	cmd.ExtraFiles = append([]*os.File{configR, failureW, outputW}, o.inherited...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := o.jail.Start(cmd); err != nil {
 		files.add(configW, failureR, outputR)
-		return nil, nil, fmt.Errorf("start the VMM: %w", err)
+		return nil, nil, fmt.Errorf("start the VMM in its jail: %w", err)
 	}
 	vm := watch(cmd, outputR, log)
 	_, err = configW.Write(doc)

@@ -1,72 +1,25 @@
 package vmm
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 
-	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/runtime/confine"
-	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
 
-// reach is all that the second life may touch: what lies in the jail, each
-// with no more than its use, and the files that it inherits, which libkrun
-// opens once more by their names in /proc.
-func reach(cfg vmspec.Config, volumes []vmspec.Volume) confine.Reach {
-	rules := []landlock.Rule{
-		landlock.RODirs(vmspec.LibDir, "/proc/self"),
-		landlock.RWFiles("/dev/kvm").WithIoctlDev(),
-		landlock.ROFiles(cfg.Kernel),
-		landlock.ROFiles(cfg.AgentSocket).WithResolveUnix().IgnoreIfMissing(),
-	}
-	for _, d := range cfg.Disks {
-		if d.ReadOnly {
-			rules = append(rules, landlock.ROFiles(d.Path))
-		} else {
-			rules = append(rules, landlock.RWFiles(d.Path))
-		}
-	}
-	if len(volumes) > 0 {
-		rules = append(rules, landlock.RODirs(vmspec.VolumesDir))
-	}
-	for i, v := range volumes {
-		path := filepath.Join(vmspec.VolumesDir, strconv.Itoa(i))
-		switch {
-		case v.ReadOnly:
-			// VolumesDir's own rule is enough.
-		case v.File:
-			rules = append(rules, landlock.RWFiles(path))
-		default:
-			rules = append(rules, landlock.RWDirs(path).WithRefer())
-		}
-	}
-	return confine.Reach{Rules: rules}
-}
-
-// confineNext restricts what this thread executes next to r.
-func confineNext(r confine.Reach) error {
-	err := r.Exec()
-	if errors.Is(err, confine.ErrNoLandlock) {
-		fmt.Fprintf(os.Stderr, "smolvm: vmm: %v; the jail and the system call filter alone keep this process from files\n", err)
-		return nil
-	}
-	return failed("confine the VMM", err)
-}
-
-// filter leaves the second life the system calls that running a machine takes,
-// once everything is loaded.
+// filter leaves this process the system calls that running a machine takes, once
+// everything is loaded.
 func filter(sharing bool) error {
 	calls := slices.Concat(confine.GoRuntime(), machineCalls())
 	if sharing {
 		calls = slices.Concat(calls, sharingCalls())
 	}
-	return failed("filter the VMM's system calls", confine.Filter(calls))
+	if err := confine.Filter(calls); err != nil {
+		return fmt.Errorf("filter the VMM's system calls: %w", err)
+	}
+	return nil
 }
 
 // machineCalls are libkrun's and its C library's, as traced: KVM, disks, timers

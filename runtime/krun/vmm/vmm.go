@@ -1,11 +1,10 @@
-// Package vmm turns a process into a virtual machine, in two lives. The first
-// makes a jail of the few files that the machine needs, gives its privileges
-// up and executes itself in there, so that no thread keeps any. The second
-// gives up the system calls that it does not need, tells libkrun what the
-// machine is made of and hands over its thread; libkrun
-// ends the process and nothing of ours runs after that.
+// Package vmm turns a process, which is in a jail already, into a virtual
+// machine: it gives up the system calls that it does not need, tells libkrun
+// what the machine is made of and hands over its thread; libkrun ends the
+// process and nothing of ours runs after that.
 //
-// The room knows libkrun and system calls. Cleaning up is the parent's.
+// The room knows libkrun and its system calls. The jail and cleaning up are the
+// parent's.
 package vmm
 
 import (
@@ -16,13 +15,14 @@ import (
 	"os"
 	"runtime"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smolvm/smolvm/runtime/krun/libkrun"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
 
-// Main lives the life that args name. It must be called from the main thread,
-// locked: libkrun installs signal handlers that expect the thread's original
-// stack, and a life's end must carry the thread's privileges on. It returns an
+// Main is the program. It must be called from the main thread, locked: libkrun
+// installs signal handlers that expect the thread's original stack. It returns an
 // exit status only after a failure, with the reason written for the parent.
 func Main(args []string) int {
 	err := live(args)
@@ -38,7 +38,7 @@ func Main(args []string) int {
 }
 
 func live(args []string) error {
-	if len(args) != 1 || args[0] != vmspec.LifeEnter && args[0] != vmspec.LifeStart {
+	if len(args) != 1 || args[0] != vmspec.Start {
 		return errors.New("this program is started by the krun engine only")
 	}
 	in := os.NewFile(vmspec.FDConfig, "config")
@@ -46,11 +46,8 @@ func live(args []string) error {
 	if err != nil {
 		return err
 	}
-	if args[0] == vmspec.LifeEnter {
-		return enter(cfg, in)
-	}
 	in.Close()
-	if err := largePages(true); err != nil {
+	if err := largePages(); err != nil {
 		return err
 	}
 	lib, err := libkrun.Open(vmspec.Library)
@@ -61,6 +58,15 @@ func live(args []string) error {
 		return err
 	}
 	return start(lib, cfg)
+}
+
+// largePages gives the guest's memory, which is yet to come, transparent huge
+// pages where the host has them. What was there before has none.
+func largePages() error {
+	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("choose the size of pages: %w", err)
+	}
+	return nil
 }
 
 func readConfig(in io.Reader) (cfg vmspec.Config, err error) {

@@ -42,8 +42,6 @@ type Config struct {
 	// ShareTag is the virtiofs tag of the jail's directory for volumes; empty
 	// when there are no volumes.
 	ShareTag string `json:"shareTag,omitempty"`
-	// Jail is for the first of the process's two lives.
-	Jail *Jail `json:"jail,omitempty"`
 }
 
 // Disk is a raw disk image. Formats are never probed: a guest could write a
@@ -60,18 +58,6 @@ type Link struct {
 	MAC [6]byte `json:"mac"`
 }
 
-// Jail is the VMM's whole view of the host's files.
-type Jail struct {
-	// Root is a directory that becomes the root. LibDir in it holds the libc;
-	// the rest is put there.
-	Root string `json:"root"`
-	// Executable and Library are this program and libkrun.
-	Executable string `json:"executable"`
-	Library    string `json:"library"`
-	// Volumes appear below VolumesDir as 0, 1 and so on.
-	Volumes []Volume `json:"volumes,omitempty"`
-}
-
 // Places in the jail.
 const (
 	LibDir     = "/lib"
@@ -81,18 +67,8 @@ const (
 	VolumesDir = "/volumes"
 )
 
-// The VMM's one argument tells its lives apart.
-const (
-	LifeEnter = "enter" // make the jail and execute LifeStart in it
-	LifeStart = "start" // be the machine
-)
-
-// Volume is a host directory or file.
-type Volume struct {
-	Host     string `json:"host"`
-	ReadOnly bool   `json:"readOnly,omitempty"`
-	File     bool   `json:"file,omitempty"`
-}
+// Start is the VMM's one argument, for nobody to start it by accident.
+const Start = "start"
 
 // Failure is why a VMM did not start.
 type Failure struct {
