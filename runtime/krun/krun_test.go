@@ -174,6 +174,7 @@ func TestUnpackLibc(t *testing.T) {
 	for _, h := range []tar.Header{
 		{Name: "../libc.so.6", Typeflag: tar.TypeReg},
 		{Name: "a/b", Typeflag: tar.TypeReg},
+		{Name: "sparse", Typeflag: tar.TypeReg, Format: tar.FormatPAX, PAXRecords: map[string]string{"SMOLVM.test": "1"}},
 		{Name: "link", Linkname: "/etc/passwd", Typeflag: tar.TypeSymlink},
 	} {
 		if err := unpackLibc(archive(h), filepath.Join(t.TempDir(), "lib")); err == nil {

@@ -19,6 +19,10 @@ func unpackLibc(archive, dir string) error {
 		return fmt.Errorf("open the VMM's libc: %w", err)
 	}
 	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("open the VMM's libc: %w", err)
+	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
@@ -33,7 +37,9 @@ func unpackLibc(archive, dir string) error {
 		if h.Typeflag == tar.TypeDir {
 			continue
 		}
-		if h.Typeflag != tar.TypeReg || filepath.Base(h.Name) != filepath.Clean(h.Name) {
+		// With records of its own an entry may be sparse, and no entry is larger
+		// than its archive.
+		if h.Typeflag != tar.TypeReg || filepath.Base(h.Name) != filepath.Clean(h.Name) || len(h.PAXRecords) > 0 || h.Size > fi.Size() {
 			return fmt.Errorf("unpack the VMM's libc: unexpected entry %q", h.Name)
 		}
 		if err := unpackFile(filepath.Join(dir, filepath.Base(h.Name)), f, h.Size); err != nil {

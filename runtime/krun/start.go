@@ -189,10 +189,11 @@ func (o *order) spawn(log io.Writer, files *closers) (*instance, *os.File, error
 	configR, configW, err2 := os.Pipe()
 	failureR, failureW, err3 := os.Pipe()
 	outputR, outputW, err4 := os.Pipe()
+	files.add(null, configR, failureW, outputW)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		files.add(configW, failureR, outputR)
 		return nil, nil, fmt.Errorf("make the VMM's pipes: %w", err)
 	}
-	files.add(null, configR, failureW, outputW)
 	cmd := exec.Command(vmspec.Loader, "--library-path", vmspec.LibDir, vmspec.Executable, vmspec.Start)
 	cmd.Env = []string{}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, outputW
@@ -237,7 +238,8 @@ func (c *closers) add(files ...*os.File) {
 	}
 }
 
-// close closes all; what was open for the VMM loses nothing by an error here.
+// close closes all; what was open for the VMM loses nothing by an error here, and
+// what could not be opened is nil.
 func (c *closers) close() {
 	for _, f := range *c {
 		_ = f.Close()

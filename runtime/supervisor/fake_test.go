@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/wire"
@@ -40,6 +43,8 @@ func (fakeEngine) Start(ctx context.Context, host runtime.Host, cfg machine.Conf
 	switch cfg.Labels["engine"] {
 	case "fails":
 		return nil, errors.New("no luck with the engine")
+	case "looks at files":
+		return nil, fmt.Errorf("what it starts has %v", passedOn())
 	case "hangs":
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -57,6 +62,16 @@ func (fakeEngine) Start(ctx context.Context, host runtime.Host, cfg machine.Conf
 		go i.agent()
 	}
 	return i, nil
+}
+
+// passedOn are the descriptors that a process of this one's would inherit.
+func passedOn() (fds []int) {
+	for fd := 3; fd < 1024; fd++ {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
 }
 
 type fakeInstance struct {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -46,8 +48,8 @@ func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine, enter
 	if err := json.NewDecoder(link).Decode(&o); err != nil {
 		return fmt.Errorf("read the supervisor's order: %w", err)
 	}
-	for fd := fdLink; fd < fdLink+o.Files; fd++ {
-		unix.CloseOnExec(fd)
+	if err := keepFiles(); err != nil {
+		return err
 	}
 	// Out of the reach of the caller's terminal.
 	_, _ = unix.Setsid()
@@ -68,6 +70,25 @@ func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine, enter
 		return k.ephemeral(engine)
 	}
 	return k.daemon(engine, link)
+}
+
+// keepFiles keeps every file that this process inherited, by whomever, from the
+// processes that it starts.
+func keepFiles() error {
+	if unix.CloseRange(fdLink, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return nil
+	}
+	// Before Linux 5.11.
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("look for inherited files: %w", err)
+	}
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name.Name()); err == nil && fd >= fdLink {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 func find(engines []runtime.Engine, name string) runtime.Engine {

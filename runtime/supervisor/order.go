@@ -27,8 +27,6 @@ type order struct {
 	Scratch string        `json:"scratch"`
 	// Notices asks for reports of what the machine's network says.
 	Notices bool `json:"notices,omitempty"`
-	// Files is how many descriptors were inherited, from fdLink on.
-	Files int `json:"files"`
 }
 
 // report is what a supervisor says on the link: once when the machine is ready

@@ -1,9 +1,13 @@
 package supervisor_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/smolvm/smolvm/formats/wire"
 	"github.com/smolvm/smolvm/runtime/supervisor"
 )
 
@@ -16,4 +20,28 @@ func TestSpawnDiesAtOnce(t *testing.T) {
 	if _, err := supervisor.Spawn(opts); err == nil || !strings.Contains(err.Error(), "instruct the supervisor") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// S3: what a supervisor inherits, also from whoever started smolVM, is not handed
+// on to what stands between a guest and the host.
+func TestNothingIsHandedOn(t *testing.T) {
+	dir, err := os.Open("/etc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	stray, err := unix.FcntlInt(dir.Fd(), unix.F_DUPFD, 100) // without FD_CLOEXEC
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stray)
+	p := newWorld(t).ephemeral("looks at files")
+	defer p.Conn.Close()
+	if err := wire.SendHeader(p.Conn, &wire.Header{Op: wire.OpExec, Exec: &wire.Exec{Argv: []string{"echo"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if reason := p.Reason(); !strings.Contains(reason.Error(), "what it starts has []") {
+		t.Error(reason)
+	}
+	_ = p.Wait()
 }

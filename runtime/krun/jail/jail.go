@@ -1,9 +1,10 @@
 // Package jail starts a process that finds nothing of the host but what it was
 // given: a root directory with some mounts, no network, no IPC, few or no
-// capabilities, no new privileges. It is so from the program's first
-// instruction on, for threads of the caller's make the jail and give the
-// privileges up, and what a thread starts has no more than the thread. Those
-// threads end; nothing else of the caller changes.
+// capabilities, no new privileges. Threads of the caller's make the jail and give
+// the privileges up, and what a thread starts has no more than the thread: of its
+// rights the process has none from its first instruction on. The jail is closed
+// while the process already runs and waits to be told what to do. The threads
+// end, and the caller is as it was.
 //
 // The room knows namespaces, mounts and capabilities. What lies in a jail is
 // its caller's business, and so is its end: the mounts go with the process.
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"sync"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
@@ -36,16 +38,24 @@ type Jail struct {
 	// Capabilities are bits of those that the process keeps, if the caller has
 	// them.
 	Capabilities uint64
-	// Log takes a line if the kernel has no Landlock.
+	// Log takes a line if the kernel has no Landlock; its errors do not matter.
 	Log io.Writer
 }
 
 // Start starts cmd in the jail. The caller must be privileged in a mount
 // namespace of its own. Path and Args of cmd are as the process will find them;
-// Stdin, Stdout and Stderr must be files. When Start returns, all is in its place,
-// but the process may have run for a while: until the caller tells it to go on it
-// must not touch /proc/self. After an error nothing runs.
+// Stdin, Stdout and Stderr must be files, and it cannot die with its parent, which
+// is a thread that ends. When Start returns, all is in its place, but the process
+// has run for a while: what it found in /proc/self until then means nothing, so
+// the caller should tell it when to go on. After an error nothing runs; a process
+// that has ended by itself is no error. May be called concurrently.
 func (j Jail) Start(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr != nil && cmd.SysProcAttr.Pdeathsig != 0 {
+		return errors.New("a process in a jail cannot die with its parent")
+	}
+	if confine.LandlockABI() == 0 {
+		_, _ = fmt.Fprintf(j.Log, "smolvm: vmm: %v; the jail and the system call filter alone keep this process from files\n", confine.ErrNoLandlock)
+	}
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("make a mount namespace: %w", err)
@@ -65,27 +75,39 @@ func (j Jail) Start(cmd *exec.Cmd) error {
 		if err == nil {
 			err = j.seal()
 		}
-		if err != nil && cmd.Process != nil {
-			return errors.Join(err, cmd.Process.Kill(), ignoreKilled(cmd.Wait()))
+		if err == nil || cmd.Process == nil {
+			return err
 		}
+		if endedItself(cmd) {
+			return nil
+		}
+		_ = cmd.Wait()
 		return err
 	})
 }
 
-// ignoreKilled leaves out that a process did not end well.
-func ignoreKilled(err error) error {
-	if errors.As(err, new(*exec.ExitError)) {
-		return nil
+// endedItself kills cmd's process and tells whether there was none to be killed:
+// the namespaces of a process that ends cannot be found any more. Somebody else is
+// still to wait for it.
+func endedItself(cmd *exec.Cmd) bool {
+	const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED of asm-generic/siginfo.h
+	_ = cmd.Process.Kill()
+	for {
+		var how unix.Siginfo
+		err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &how, unix.WEXITED|unix.WNOWAIT, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return err == nil && (how.Code == exited || how.Code == dumped)
 	}
-	return err
 }
 
 // enter gives up what the process is not to have and starts it.
-func (j Jail) enter(place *place, cmd *exec.Cmd) error {
+func (j Jail) enter(there *place, cmd *exec.Cmd) error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC); err != nil {
 		return fmt.Errorf("make namespaces for network and IPC: %w", err)
 	}
-	if err := place.join(); err != nil {
+	if err := there.join(); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -116,24 +138,37 @@ func (j Jail) restrict() error {
 	rules := append([]landlock.Rule{landlock.RODirs(j.Root + procDir)}, j.Reach...)
 	err := confine.Reach{Rules: rules}.Exec()
 	if errors.Is(err, confine.ErrNoLandlock) {
-		_, err = fmt.Fprintf(j.Log, "smolvm: vmm: %v; the jail and the system call filter alone keep this process from files\n", err)
+		return nil
 	}
 	return err
 }
 
-// smallPages turns transparent huge pages off for new memory of this process
-// and what it starts: a small heap that stays would take 2 MiB more. A program
-// may turn them on again for itself.
+// pages is held while this process's choice of pages is not its own.
+var pages sync.Mutex
+
+// smallPages turns transparent huge pages off for new memory of this process, all
+// of it, and of what it starts until they are restored: a small heap that stays
+// would take 2 MiB more. A program may turn them on again for itself.
 func smallPages() (restore func() error, err error) {
+	const step = "choose the size of pages: %w"
+	pages.Lock()
 	was, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0)
 	if err != nil {
-		return nil, fmt.Errorf("choose the size of pages: %w", err)
+		pages.Unlock()
+		return nil, fmt.Errorf(step, err)
 	}
-	set := func(disable int) error {
-		return unix.Prctl(unix.PR_SET_THP_DISABLE, uintptr(disable), 0, 0, 0)
+	if was != 0 { // this process's own wish, or its parent's
+		return func() error { pages.Unlock(); return nil }, nil
+	}
+	set := func(disable uintptr) error {
+		if err := unix.Prctl(unix.PR_SET_THP_DISABLE, disable, 0, 0, 0); err != nil {
+			return fmt.Errorf(step, err)
+		}
+		return nil
 	}
 	if err := set(1); err != nil {
-		return nil, fmt.Errorf("choose the size of pages: %w", err)
+		pages.Unlock()
+		return nil, err
 	}
-	return func() error { return set(was) }, nil
+	return func() error { defer pages.Unlock(); return set(0) }, nil
 }

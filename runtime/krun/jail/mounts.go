@@ -15,9 +15,9 @@ type Mount struct {
 	From string // on the host
 	To   string // in the jail, by its absolute path; not there yet
 	File bool   // From is a file
-	// Attributes are MOUNT_ATTR_ bits that all of it gets. If the kernel cannot
-	// set MOUNT_ATTR_RDONLY there is no jail: a mount is never writable by
-	// accident.
+	// Attributes are MOUNT_ATTR_ bits that all of it gets. A kernel before 5.12
+	// cannot: if MOUNT_ATTR_RDONLY is among them there is no jail, for a mount is
+	// never writable by accident; the others are left out.
 	Attributes uint64
 }
 

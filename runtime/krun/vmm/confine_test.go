@@ -3,13 +3,10 @@ package vmm
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -19,17 +16,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
-	"github.com/smolvm/smolvm/runtime"
 	"github.com/smolvm/smolvm/runtime/confine"
 	"github.com/smolvm/smolvm/runtime/confine/confinetest"
-	"github.com/smolvm/smolvm/runtime/krun"
 	"github.com/smolvm/smolvm/runtime/krun/vmspec"
 )
 
@@ -40,6 +33,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == engineRole:
 		err = beEngine()
+	case len(os.Args) == 3 && os.Args[1] == lookRole:
+		err = listRoot(os.Args[2])
 	case len(os.Args) == 2 && os.Args[1] == vmspec.Start:
 		err = attackHost()
 	default:
@@ -53,115 +48,12 @@ func TestMain(m *testing.M) {
 
 const (
 	engineRole = "engine"
+	lookRole   = "look" // into a mount namespace
 	// noLandlock makes the engine's kernel one without Landlock.
 	noLandlock = "SMOLVM_TEST_NO_LANDLOCK"
+	// inChroot gives the engine another root than its mount namespace has.
+	inChroot = "SMOLVM_TEST_CHROOT"
 )
-
-// host is what the engine's process is told.
-type host struct {
-	Scratch string
-	Config  machine.Config
-}
-
-// beEngine starts a machine as the supervisor does, and writes what comes from its
-// VMM, where it expects the agent, to the standard output.
-func beEngine() error {
-	if err := fakeKVM(); err != nil {
-		return err
-	}
-	if os.Getenv(noLandlock) != "" {
-		if err := hideLandlock(); err != nil {
-			return err
-		}
-	}
-	var h host
-	if err := json.NewDecoder(os.Stdin).Decode(&h); err != nil {
-		return err
-	}
-	before, err := threads()
-	if err != nil {
-		return err
-	}
-	m, err := krun.New("").Start(context.Background(), runtime.Host{Scratch: h.Scratch, Log: os.Stderr}, h.Config)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(os.Stdout, m.Stream())
-	<-m.Done()
-	return errors.Join(err, m.Err(), unchanged(before))
-}
-
-// fakeKVM covers /dev, in this process's mount namespace.
-func fakeKVM() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
-	if err := unix.Mount("dev", "/dev", "tmpfs", 0, ""); err != nil {
-		return err
-	}
-	return errors.Join(os.WriteFile("/dev/kvm", nil, 0o600), os.WriteFile("/dev/null", nil, 0o600))
-}
-
-func hideLandlock() error {
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the call's number
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_LANDLOCK_CREATE_RULESET, Jf: 1},
-		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
-		{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW},
-	}
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// threads describes this process's: the kinds of which there are some.
-func threads() (map[string]bool, error) {
-	kinds := make(map[string]bool)
-	tasks, err := filepath.Glob("/proc/self/task/*")
-	for _, task := range tasks {
-		status, err := os.ReadFile(task + "/status")
-		if err != nil {
-			continue // it has just ended
-		}
-		var kind strings.Builder
-		for line := range strings.Lines(string(status)) {
-			if strings.HasPrefix(line, "Cap") || strings.HasPrefix(line, "NoNewPrivs") {
-				kind.WriteString(line)
-			}
-		}
-		for _, link := range []string{"ns/mnt", "ns/net", "ns/ipc", "root", "cwd"} {
-			to, err := os.Readlink(filepath.Join(task, link))
-			kind.WriteString(fmt.Sprintln(link, to, err))
-		}
-		kinds[kind.String()] = true
-	}
-	return kinds, err
-}
-
-// unchanged waits until this process is as it was.
-func unchanged(before map[string]bool) error {
-	if small, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0); err != nil || small != 0 {
-		return fmt.Errorf("the engine's own memory has small pages: %d, %v", small, err)
-	}
-	if len(before) != 1 {
-		return fmt.Errorf("threads are of %d kinds to begin with", len(before))
-	}
-	var now map[string]bool
-	for range 1000 { // a thread's end takes its time
-		var err error
-		if now, err = threads(); err != nil {
-			return err
-		}
-		if maps.Equal(now, before) {
-			return nil
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	return fmt.Errorf("threads of other kinds stay:\n%q", slices.Collect(maps.Keys(now)))
-}
 
 // targets are what to attack, on the machine's second disk.
 type targets struct {
@@ -172,6 +64,9 @@ type targets struct {
 // attackHost is the VMM, up to the point where libkrun takes over.
 func attackHost() error {
 	goruntime.LockOSThread() // as Main demands
+	if err := handedOn(); err != nil {
+		return err
+	}
 	cfg, err := readConfig(os.NewFile(vmspec.FDConfig, "config"))
 	if err != nil {
 		return err
@@ -179,9 +74,10 @@ func attackHost() error {
 	if small, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0); err != nil || small != 1 {
 		return fmt.Errorf("its heap may have large pages: %d, %v", small, err)
 	}
-	if err := powerless(); err != nil {
+	if err := errors.Join(powerless(), mounted()); err != nil {
 		return err
 	}
+	landlock := confine.LandlockABI() > 0 // the filter lets nobody ask
 	doc, err := os.ReadFile(cfg.Disks[1].Path)
 	if err != nil {
 		return err
@@ -195,7 +91,7 @@ func attackHost() error {
 		if err := filter(cfg.ShareTag != ""); err != nil {
 			return err
 		}
-		if err := use(cfg); err != nil {
+		if err := use(cfg, landlock); err != nil {
 			return fmt.Errorf("what it needs: %w", err)
 		}
 	}
@@ -204,7 +100,47 @@ func attackHost() error {
 		return fmt.Errorf("what it needs: %w", err)
 	}
 	defer agent.Close()
+	// The engine has a look meanwhile.
+	if _, err := agent.Read(make([]byte, 1)); err != nil {
+		return err
+	}
 	return confinetest.Attack(agent)
+}
+
+// handedOn looks for open files that are not a VMM's. Nothing may have opened one
+// yet.
+func handedOn() error {
+	const own = vmspec.FDFirst + 4 // the kernel and three disks
+	for fd := range 1024 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); (err == nil) != (fd < own) {
+			return fmt.Errorf("file %d: %v", fd, err)
+		}
+	}
+	return nil
+}
+
+// mounted looks at how the jail's mounts may be used.
+func mounted() error {
+	info, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	want := map[string][]string{
+		"/": {"ro", "nosuid", "nodev"}, vmspec.VolumesDir + "/0": {"rw", "nosuid", "nodev"}, vmspec.VolumesDir + "/1": {"ro", "nosuid", "nodev"},
+	}
+	for line := range strings.Lines(string(info)) {
+		fields := strings.Fields(line)
+		for _, attribute := range want[fields[4]] {
+			if !slices.Contains(strings.Split(fields[5], ","), attribute) {
+				return fmt.Errorf("%s is not %s: %s", fields[4], attribute, fields[5])
+			}
+		}
+		delete(want, fields[4])
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("not mounted: %v", want)
+	}
+	return nil
 }
 
 // powerless looks for what this process may have besides the capabilities of a
@@ -240,10 +176,9 @@ func powerless() error {
 }
 
 // use does with its files what a VMM does, and tries what it may not.
-func use(cfg vmspec.Config) error {
+func use(cfg vmspec.Config, landlock bool) error {
 	// Only Landlock keeps a file's owner from opening for writing what it has open
 	// for reading.
-	landlock := confine.LandlockABI() > 0
 	for path, write := range map[string]bool{cfg.Kernel: false, cfg.Disks[0].Path: false, cfg.Disks[2].Path: true, vmspec.VolumesDir + "/0/file": true, vmspec.VolumesDir + "/1/file": false} {
 		if b, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(b), "old") {
 			return fmt.Errorf("%s is %q, %v", path, b, err)
@@ -262,6 +197,7 @@ func use(cfg vmspec.Config) error {
 func TestConfinement(t *testing.T) {
 	t.Run("with what this kernel has", func(t *testing.T) { refused(t, 0) })
 	t.Run("without Landlock", func(t *testing.T) { refused(t, 0, noLandlock+"=1") })
+	t.Run("with a root that is not the namespace's", func(t *testing.T) { refused(t, 0, inChroot+"="+t.TempDir()) })
 	// As in a container that hides parts of its /proc.
 	t.Run("with another namespace's /proc", func(t *testing.T) { refused(t, unix.CLONE_NEWPID) })
 }
