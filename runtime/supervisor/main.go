@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -48,7 +47,7 @@ func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine, enter
 	if err := json.NewDecoder(link).Decode(&o); err != nil {
 		return fmt.Errorf("read the supervisor's order: %w", err)
 	}
-	if err := keepFiles(); err != nil {
+	if err := settleFiles(o.Files); err != nil {
 		return err
 	}
 	// Out of the reach of the caller's terminal.
@@ -72,20 +71,27 @@ func supervise(link *os.File, say *json.Encoder, engines []runtime.Engine, enter
 	return k.daemon(engine, link)
 }
 
-// keepFiles keeps every file that this process inherited, by whomever, from the
-// processes that it starts.
-func keepFiles() error {
-	if unix.CloseRange(fdLink, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) == nil {
-		return nil
-	}
-	// Before Linux 5.11.
+// settleFiles closes what this process inherited without being meant to: whoever
+// started smolVM may wait for the end of a pipe that a daemon would keep open, and
+// what stands between a guest and the host must find none of it. The first files
+// are meant, for this process alone.
+func settleFiles(files int) error {
 	names, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return fmt.Errorf("look for inherited files: %w", err)
 	}
 	for _, name := range names {
-		if fd, err := strconv.Atoi(name.Name()); err == nil && fd >= fdLink {
+		fd, err := strconv.Atoi(name.Name())
+		if err != nil || fd < fdLink {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		switch {
+		case err != nil || flags&unix.FD_CLOEXEC != 0: // this program's own
+		case fd < fdLink+files:
 			unix.CloseOnExec(fd)
+		default:
+			unix.Close(fd)
 		}
 	}
 	return nil

@@ -27,6 +27,8 @@ type order struct {
 	Scratch string        `json:"scratch"`
 	// Notices asks for reports of what the machine's network says.
 	Notices bool `json:"notices,omitempty"`
+	// Files is how many descriptors are meant for the supervisor, from fdLink on.
+	Files int `json:"files"`
 }
 
 // report is what a supervisor says on the link: once when the machine is ready

@@ -166,7 +166,7 @@ func (p *Process) start(opts Options, files []*os.File) error {
 	}
 	// With our copy of its end gone, its own end ends what we write to it.
 	files[0].Close()
-	o := order{Config: opts.Config, Engine: opts.Engine, Scratch: opts.Scratch, Notices: opts.Notices != nil}
+	o := order{Config: opts.Config, Engine: opts.Engine, Scratch: opts.Scratch, Files: len(files), Notices: opts.Notices != nil}
 	if o.Process, err = state.Identify(p.cmd.Process.Pid); err == nil {
 		err = json.NewEncoder(p.link).Encode(&o)
 	}

@@ -1,9 +1,11 @@
 package supervisor_test
 
 import (
+	"io"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +24,19 @@ func TestSpawnDiesAtOnce(t *testing.T) {
 	}
 }
 
+// stray leaves f open for whatever this process starts, instead of f.
+func stray(t *testing.T, f *os.File) (fd int) {
+	t.Helper()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, 100) // without FD_CLOEXEC
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
 // S3: what a supervisor inherits, also from whoever started smolVM, is not handed
 // on to what stands between a guest and the host.
 func TestNothingIsHandedOn(t *testing.T) {
@@ -29,12 +44,7 @@ func TestNothingIsHandedOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.Close()
-	stray, err := unix.FcntlInt(dir.Fd(), unix.F_DUPFD, 100) // without FD_CLOEXEC
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(stray)
+	defer unix.Close(stray(t, dir))
 	p := newWorld(t).ephemeral("looks at files")
 	defer p.Conn.Close()
 	if err := wire.SendHeader(p.Conn, &wire.Header{Op: wire.OpExec, Exec: &wire.Exec{Argv: []string{"echo"}}}); err != nil {
@@ -44,4 +54,25 @@ func TestNothingIsHandedOn(t *testing.T) {
 		t.Error(reason)
 	}
 	_ = p.Wait()
+}
+
+// D1: a daemon keeps nothing open for whoever started it, who may wait for the end
+// of a pipe.
+func TestDaemonLeavesPipesAlone(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	world := newWorld(t)
+	fd := stray(t, w)
+	world.start()
+	unix.Close(fd)
+	if err := r.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(r); len(b) > 0 || err != nil {
+		t.Errorf("no end of the pipe: %q, %v", b, err)
+	}
+	world.works()
 }
