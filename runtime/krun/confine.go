@@ -1,8 +1,6 @@
 package krun
 
 import (
-	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -25,7 +23,7 @@ const shareCaps uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.
 // nothing by itself: whatever the guest talks it into, there is nothing in there
 // but the volumes. Each file can be reached for no more than its use; those that
 // the VMM inherits come on top.
-func confined(cfg machine.Config, root string, log io.Writer) jail.Jail {
+func confined(cfg machine.Config, root string) jail.Jail {
 	j := jail.Jail{
 		Root: root,
 		Mounts: []jail.Mount{
@@ -38,7 +36,6 @@ func confined(cfg machine.Config, root string, log io.Writer) jail.Jail {
 			landlock.RWFiles(root + "/dev/kvm").WithIoctlDev(),
 			landlock.ROFiles(root + agentSocket).WithResolveUnix().IgnoreIfMissing(),
 		},
-		Log: log,
 	}
 	if len(cfg.Volumes) == 0 {
 		return j
@@ -61,14 +58,4 @@ func confined(cfg machine.Config, root string, log io.Writer) jail.Jail {
 		j.Mounts = append(j.Mounts, m)
 	}
 	return j
-}
-
-// inherited lets the VMM open a file that it inherits once more by its name in
-// /proc, as libkrun does.
-func inherited(f *os.File, readOnly bool) landlock.Rule {
-	path := vmspec.FDPath(int(f.Fd()))
-	if readOnly {
-		return landlock.ROFiles(path)
-	}
-	return landlock.RWFiles(path)
 }

@@ -13,7 +13,6 @@ package jail
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"sync"
 
@@ -32,14 +31,12 @@ type Jail struct {
 	// Mounts are made in this order. Besides them there is /proc/self: a
 	// process's open files have names there.
 	Mounts []Mount
-	// Reach is what Landlock leaves within reach of that, by the caller's paths.
-	// It has /proc/self, too.
+	// Reach is what Landlock, where the kernel has it, leaves within reach of that,
+	// by the caller's paths. It has /proc/self, too.
 	Reach []landlock.Rule
 	// Capabilities are bits of those that the process keeps, if the caller has
 	// them.
 	Capabilities uint64
-	// Log takes a line if the kernel has no Landlock; its errors do not matter.
-	Log io.Writer
 }
 
 // Start starts cmd in the jail. The caller must be privileged in a mount
@@ -52,9 +49,6 @@ type Jail struct {
 func (j Jail) Start(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr != nil && cmd.SysProcAttr.Pdeathsig != 0 {
 		return errors.New("a process in a jail cannot die with its parent")
-	}
-	if confine.LandlockABI() == 0 {
-		_, _ = fmt.Fprintf(j.Log, "smolvm: vmm: %v; the jail and the system call filter alone keep this process from files\n", confine.ErrNoLandlock)
 	}
 	return onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {

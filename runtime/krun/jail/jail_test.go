@@ -50,7 +50,7 @@ func start(t *testing.T, cmd *exec.Cmd) (out *os.File, err error) {
 	cmd.Path, cmd.Args = program, []string{program}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, w, null // where the race detector misses /proc/self/exe
 	root := filepath.Join(t.TempDir(), "root")
-	j := Jail{Root: root, Reach: []landlock.Rule{landlock.RODirs(root)}, Log: io.Discard, Mounts: []Mount{
+	j := Jail{Root: root, Reach: []landlock.Rule{landlock.RODirs(root)}, Mounts: []Mount{
 		// With the race detector it is dynamic.
 		{From: self, To: program, File: true}, {From: "/lib", To: "/lib"}, {From: "/lib64", To: "/lib64"},
 	}}

@@ -25,7 +25,7 @@ import (
 // installs signal handlers that expect the thread's original stack. It returns an
 // exit status only after a failure, with the reason written for the parent.
 func Main(args []string) int {
-	err := live(args)
+	err := run(args)
 	var f *vmspec.Failure
 	if !errors.As(err, &f) {
 		f = &vmspec.Failure{Call: "vmm", Detail: err.Error()}
@@ -37,7 +37,7 @@ func Main(args []string) int {
 	return 1
 }
 
-func live(args []string) error {
+func run(args []string) error {
 	if len(args) != 1 || args[0] != vmspec.Start {
 		return errors.New("this program is started by the krun engine only")
 	}

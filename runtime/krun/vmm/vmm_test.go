@@ -111,7 +111,7 @@ func TestStartFailures(t *testing.T) {
 
 func TestMainRefusesPeople(t *testing.T) {
 	for _, args := range [][]string{nil, {"help"}, {"start", "start"}} {
-		if err := live(args); err == nil {
+		if err := run(args); err == nil {
 			t.Errorf("%q: accepted", args)
 		}
 	}
