@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 )
 
@@ -21,6 +22,8 @@ type terminal struct {
 	ptmx *os.File
 	tty  *os.File
 	cmd  *exec.Cmd
+
+	before term.State // its modes, read before the command could change them
 
 	mu   sync.Mutex
 	seen bytes.Buffer
@@ -34,6 +37,7 @@ func startOnTerminal(t *testing.T, cmd *exec.Cmd, rows, cols uint16) *terminal {
 	}
 	x := &terminal{t: t, ptmx: ptmx, tty: tty, cmd: cmd}
 	x.resize(rows, cols)
+	x.before = x.modes()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
@@ -100,7 +104,6 @@ func (x *terminal) modes() term.State {
 func TestTerminal(t *testing.T) {
 	w := newWorld(t)
 	x := startOnTerminal(t, w.command(t, "busybox", "run", "-it", "sh"), 33, 101)
-	before := x.modes()
 	x.types("stty size\n")
 	x.wants("33 101")
 	x.resize(20, 44)
@@ -113,7 +116,7 @@ func TestTerminal(t *testing.T) {
 	x.wants("after 130")
 	x.types("exit 9\n")
 	x.ends(9)
-	if x.modes() != before {
+	if x.modes() != x.before {
 		t.Error("the terminal's modes were not restored")
 	}
 }
@@ -135,11 +138,13 @@ func TestTerminalComesBackAfterSIGTERM(t *testing.T) {
 	w := newWorld(t)
 	x := startOnTerminal(t, w.command(t, "busybox", "run", "-it", "sh", "-c", "echo read''y; sleep 1000"), 24, 80)
 	x.wants("ready")
-	before := x.modes()
+	if x.modes() == x.before {
+		t.Error("the terminal is not in raw mode while the command runs")
+	}
 	x.cmd.Process.Signal(syscall.SIGTERM)
 	x.cmd.Wait()
-	if after := x.modes(); after == before {
-		t.Error("the terminal is still in raw mode")
+	if after := x.modes(); after != x.before {
+		t.Errorf("the terminal's modes are %+v, were %+v", after, x.before)
 	}
 	eventually(t, "the machine's end", func() bool { return len(processes(w.dir)) == 0 })
 }
@@ -149,18 +154,50 @@ func TestTerminalComesBackAfterSIGTERM(t *testing.T) {
 func TestPassphraseInterrupted(t *testing.T) {
 	w := newWorld(t)
 	x := startOnTerminal(t, w.command(t, "smolvm", "key", "generate", filepath.Join(w.dir, "key")), 24, 80)
-	before := x.modes()
 	x.wants("Passphrase for")
 	x.types("secret\x03")
 	x.ends(128 + int(syscall.SIGINT))
-	if after := x.modes(); after != before {
-		t.Errorf("the terminal's modes are %+v, were %+v", after, before)
+	if after := x.modes(); after != x.before {
+		t.Errorf("the terminal's modes are %+v, were %+v", after, x.before)
 	}
 	if strings.Contains(x.screen(), "secret") {
 		t.Errorf("the screen shows %q", x.screen())
 	}
 	if _, err := os.Stat(filepath.Join(w.dir, "key")); !os.IsNotExist(err) {
 		t.Errorf("a key was written: %v", err)
+	}
+}
+
+// S1: a passphrase is typed twice, unseen, and a second that differs makes no
+// key; the key then wants the one that was typed.
+func TestPassphraseTyped(t *testing.T) {
+	w := newWorld(t)
+	key := filepath.Join(w.dir, "key")
+	generate := func(first, second string, status int) {
+		t.Helper()
+		x := startOnTerminal(t, w.command(t, "smolvm", "key", "generate", key), 24, 80)
+		x.wants("Passphrase for")
+		x.types(first + "\n")
+		x.wants("The same again: ")
+		x.types(second + "\n")
+		x.ends(status)
+		if x.modes() != x.before || strings.Contains(x.screen(), first) || strings.Contains(x.screen(), second) {
+			t.Errorf("the terminal's modes are %+v, were %+v; it shows %q", x.modes(), x.before, x.screen())
+		}
+	}
+	generate("secret", "sacred", 125)
+	if _, err := os.Stat(key); !os.IsNotExist(err) {
+		t.Errorf("a key was written: %v", err)
+	}
+	generate("secret", "secret", 0)
+	pem, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for passphrase, opens := range map[string]bool{"sacred": false, "secret": true} {
+		if _, err := ssh.ParseRawPrivateKeyWithPassphrase(pem, []byte(passphrase)); (err == nil) != opens {
+			t.Errorf("with the passphrase %s: %v", passphrase, err)
+		}
 	}
 }
 

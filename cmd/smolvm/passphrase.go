@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
@@ -76,32 +81,42 @@ func (p *passphrases) read() ([]byte, error) {
 
 // prompt asks at the terminal, which shows again what is typed when it returns.
 func prompt(ctx context.Context, tty *os.File, text string) ([]byte, error) {
-	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
+	restore, err := hush(tty)
 	if err != nil {
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
+	defer restore()
 	fmt.Fprint(tty, text)
-	type result struct {
-		secret []byte
-		err    error
-	}
-	typed := make(chan result, 1)
-	go func() {
-		secret, err := term.ReadPassword(fd)
-		typed <- result{secret, err}
-	}()
-	select {
-	case r := <-typed:
-		fmt.Fprintln(tty)
-		if r.err != nil {
-			return nil, fmt.Errorf("reading the passphrase: %w", r.err)
-		}
-		return r.secret, nil
-	case <-ctx.Done():
-		// Nobody waits for the end of the line any more.
-		_ = term.Restore(fd, before)
-		fmt.Fprintln(tty)
+	defer fmt.Fprintln(tty)
+	defer context.AfterFunc(ctx, func() { _ = tty.SetReadDeadline(time.Unix(1, 0)) })()
+	secret, err := bufio.NewReader(tty).ReadBytes('\n')
+	switch {
+	case ctx.Err() != nil:
 		return nil, errors.New("interrupted; nothing was written")
+	case err != nil && (err != io.EOF || len(secret) == 0):
+		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
+	return bytes.TrimSuffix(secret, []byte("\n")), nil
+}
+
+// hush turns the terminal's echo off until restore is called. It is done before
+// the question shows: nobody may type a secret while it is still on.
+func hush(tty *os.File) (restore func(), err error) {
+	raw, err := tty.SyscallConn() // not Fd, after which a read has no deadline
+	if err != nil {
+		return nil, err
+	}
+	var before *unix.Termios
+	get := func(fd uintptr) { before, err = unix.IoctlGetTermios(int(fd), unix.TCGETS) }
+	if e := raw.Control(get); e != nil || err != nil {
+		return nil, cmp.Or(e, err)
+	}
+	set := func(modes unix.Termios) error {
+		e := raw.Control(func(fd uintptr) { err = unix.IoctlSetTermios(int(fd), unix.TCSETS, &modes) })
+		return cmp.Or(e, err)
+	}
+	quiet := *before
+	quiet.Lflag = quiet.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	quiet.Iflag |= unix.ICRNL
+	return func() { _ = set(*before) }, set(quiet)
 }
