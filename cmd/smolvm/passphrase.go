@@ -93,7 +93,7 @@ func prompt(ctx context.Context, tty *os.File, text string) ([]byte, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, errors.New("interrupted; nothing was written")
-	case err != nil && (err != io.EOF || len(secret) == 0):
+	case err != nil && (!errors.Is(err, io.EOF) || len(secret) == 0):
 		return nil, fmt.Errorf("reading the passphrase: %w", err)
 	}
 	return bytes.TrimSuffix(secret, []byte("\n")), nil
