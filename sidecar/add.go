@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/formats/x86"
 )
 
 // DefaultLevel is the zstd level of sections whose Spec names none.
@@ -52,7 +53,7 @@ func (w *Writer) Add(ctx context.Context, spec Spec, r io.Reader) (manifest.Sect
 	g.Go(func() error {
 		defer close(slots)
 		var err error
-		s.Size, err = c.split(ctx, r, contents, slots, spec)
+		s.Size, err = c.split(ctx, r, contents, slots)
 		return err
 	})
 	g.Go(func() error {
@@ -73,7 +74,7 @@ func (w *Writer) Add(ctx context.Context, spec Spec, r io.Reader) (manifest.Sect
 		return manifest.Section{}, fmt.Errorf("adding section %s: %w", &s, err)
 	}
 	s.StoredSize = stored.size
-	if s.Encoding == manifest.EncodingZstd {
+	if s.Framed() {
 		s.FrameSize, s.Frames = spec.FrameSize, stored.frames
 	}
 	s.SHA256 = hex.EncodeToString(contents.Sum(nil))
@@ -105,7 +106,7 @@ func (w *storedWriter) write(b []byte) error {
 
 // compressor makes frames out of contents.
 type compressor struct {
-	frameSize int64
+	spec      Spec
 	workers   int
 	zstd      *zstd.Encoder // nil for raw sections
 	zeroFrame []byte        // a full frame of zeros, as it is stored
@@ -116,13 +117,17 @@ func newCompressor(spec Spec) (*compressor, error) {
 	if spec.FrameSize < manifest.MinFrameSize || spec.FrameSize > manifest.MaxFrameSize || spec.FrameSize%manifest.MinFrameSize != 0 {
 		return nil, fmt.Errorf("frame size %d", spec.FrameSize)
 	}
-	c := &compressor{frameSize: spec.FrameSize, workers: workersFor(spec.FrameSize)}
+	c := &compressor{spec: spec, workers: workersFor(spec.FrameSize)}
 	c.in, c.out = make(chan []byte, c.workers+1), make(chan []byte, 2*c.workers)
 	switch spec.Encoding {
 	case manifest.EncodingRaw:
-		c.zeroFrame = make([]byte, c.frameSize)
+		c.zeroFrame = make([]byte, spec.FrameSize)
 		return c, nil
 	case manifest.EncodingZstd:
+	case manifest.EncodingZstdX86:
+		if spec.Size < 0 || spec.Size > x86.MaxSize {
+			return nil, fmt.Errorf("encoding %s of %d bytes: at most %d are possible", spec.Encoding, spec.Size, x86.MaxSize)
+		}
 	default:
 		return nil, fmt.Errorf("unknown encoding %q", spec.Encoding)
 	}
@@ -130,7 +135,8 @@ func newCompressor(spec Spec) (*compressor, error) {
 	if c.zstd, err = newZstd(spec.Level, c.workers); err != nil {
 		return nil, err
 	}
-	c.zeroFrame = c.zstd.EncodeAll(make([]byte, c.frameSize), nil)
+	// In zeros x86.Absolute finds nothing to change.
+	c.zeroFrame = c.zstd.EncodeAll(make([]byte, spec.FrameSize), nil)
 	return c, nil
 }
 
@@ -172,13 +178,16 @@ func (c *compressor) close() {
 
 // split cuts r into frames, hashes them in order and has them compressed in
 // any order. It returns how many bytes r had.
-func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte, spec Spec) (int64, error) {
+func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slots chan<- chan []byte) (int64, error) {
 	workers, ctx := errgroup.WithContext(ctx)
 	workers.SetLimit(c.workers)
 	src, size := newSource(r), int64(0)
 	for {
-		buf := reuse(c.in, c.frameSize)
+		buf := reuse(c.in, c.spec.FrameSize)
 		n, hole, err := src.next(buf)
+		if err == nil {
+			err = c.checkSize(size+int64(n), n == 0)
+		}
 		if err != nil {
 			_ = workers.Wait()
 			return 0, err
@@ -187,11 +196,11 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 			return size, workers.Wait()
 		}
 		sum.Write(buf[:n])
+		frame := size / c.spec.FrameSize
 		size += int64(n)
-		if spec.Progress != nil {
-			spec.Progress(size)
+		if c.spec.Progress != nil {
+			c.spec.Progress(size)
 		}
-		frame := (size - int64(n)) / c.frameSize
 		slot := make(chan []byte, 1)
 		select {
 		case slots <- slot:
@@ -201,7 +210,7 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 			}
 			return 0, ctx.Err()
 		}
-		if int64(n) == c.frameSize && (hole || zeroPrefix(buf) == n) {
+		if int64(n) == c.spec.FrameSize && (hole || zeroPrefix(buf) == n) {
 			slot <- c.zeroFrame
 			giveBack(c.in, buf)
 			continue
@@ -211,21 +220,39 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 				slot <- buf[:n]
 				return nil
 			}
-			var b []byte
-			if spec.Encode != nil {
-				var err error
-				if b, err = spec.Encode(frame, buf[:n]); err != nil {
-					return err
-				}
-			}
-			if b == nil {
-				b = c.zstd.EncodeAll(buf[:n], reuse(c.out, 0))
+			b, err := c.encode(frame, buf[:n])
+			if err != nil {
+				return err
 			}
 			slot <- b
 			giveBack(c.in, buf)
 			return nil
 		})
 	}
+}
+
+// checkSize checks, before anything is made of the contents, that they have the
+// size that positions in them were to be counted with.
+func (c *compressor) checkSize(size int64, complete bool) error {
+	want := c.spec.Size
+	if c.spec.Encoding == manifest.EncodingZstdX86 && (size > want || complete && size < want) {
+		return fmt.Errorf("it has other than the %d bytes it was to have", want)
+	}
+	return nil
+}
+
+// encode returns the stored form of a frame of these contents, which it may
+// change.
+func (c *compressor) encode(frame int64, contents []byte) ([]byte, error) {
+	if c.spec.Encoding == manifest.EncodingZstdX86 {
+		x86.Absolute(contents, frame*c.spec.FrameSize, c.spec.Size)
+	}
+	if c.spec.Encode != nil {
+		if b, err := c.spec.Encode(frame, contents); b != nil || err != nil {
+			return b, err
+		}
+	}
+	return c.zstd.EncodeAll(contents, reuse(c.out, 0)), nil
 }
 
 // release takes back what a slot yielded.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/formats/x86"
 )
 
 // rawFrame is how much of a section that is stored as is is read at a time.
@@ -46,15 +47,15 @@ type frame struct {
 
 // framesOf lists the frames of s, which locate has checked.
 func (r *Reader) framesOf(s *manifest.Section) []frame {
-	size := s.FrameSize
-	if s.Encoding == manifest.EncodingRaw {
-		size = rawFrame
+	size := int64(rawFrame)
+	if s.Framed() {
+		size = s.FrameSize
 	}
 	stored := r.base + s.Offset
 	frames := make([]frame, 0, (s.Size+size-1)/size)
 	for off := int64(0); off < s.Size; off += size {
 		f := frame{stored, min(size, s.Size-off), off, min(size, s.Size-off)}
-		if s.Encoding == manifest.EncodingZstd {
+		if s.Framed() {
 			f.storedSize = s.Frames[len(frames)]
 		}
 		stored += f.storedSize
@@ -130,7 +131,7 @@ func newDecoder(r *Reader, s *manifest.Section) (*decoder, error) {
 	d := &decoder{r: r, section: s, workers: workersFor(size)}
 	d.buffers = make(chan []byte, 2*d.workers+2)
 	d.stored = make(chan []byte, d.workers)
-	if s.Encoding == manifest.EncodingRaw {
+	if !s.Framed() {
 		return d, nil
 	}
 	var err error
@@ -169,6 +170,9 @@ func (d *decoder) frame(f frame) ([]byte, error) {
 	}
 	if int64(len(got)) != f.size {
 		return nil, fmt.Errorf("damaged (%d bytes where %d are expected): get the file again", len(got), f.size)
+	}
+	if d.section.Encoding == manifest.EncodingZstdX86 {
+		x86.Relative(got, f.off, d.section.Size)
 	}
 	return got, nil
 }

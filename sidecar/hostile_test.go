@@ -85,6 +85,13 @@ func TestVectors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	code, err := readAll(t, vectors+"x86.smolmachine")
+	if err != nil || !bytes.Equal(code["runtime"], readFile(t, vectors+"x86.runtime")) {
+		t.Errorf("x86.smolmachine: another runtime, %v", err)
+	}
+	if err := verify(vectors + "x86.smolmachine"); err != nil {
+		t.Errorf("x86.smolmachine: %v", err)
+	}
 	r, err := Open(vectors + "tiny.smolmachine")
 	if err != nil {
 		t.Fatal(err)
@@ -182,6 +189,10 @@ func TestForged(t *testing.T) {
 			SHA256: sum(make([]byte, 1000)), StoredSHA256: sum(body),
 		}
 	}
+	code := func(s manifest.Section) manifest.Section {
+		s.Encoding = manifest.EncodingZstdX86
+		return s
+	}
 	raw := func(change func(*manifest.Section)) manifest.Section {
 		s := manifest.Section{Kind: manifest.KindRootfs, Encoding: manifest.EncodingRaw, Size: 4, StoredSize: 4, SHA256: sum([]byte("body")), StoredSHA256: sum([]byte("body"))}
 		change(&s)
@@ -194,6 +205,8 @@ func TestForged(t *testing.T) {
 		want    string
 	}{
 		{"bomb", bomb, section(bomb), "damaged"},
+		{"bomb of code", bomb, code(section(bomb)), "damaged"},
+		{"frame too short of code", short, code(section(short)), "damaged"},
 		{"frame too short", short, section(short), "damaged"},
 		{"not zstd", []byte("what is this"), section([]byte("what is this")), "damaged"},
 		{"two frames in one", append(bytes.Clone(short), bomb...), section(append(bytes.Clone(short), bomb...)), "damaged"},
@@ -266,6 +279,7 @@ func TestNotAFile(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add(readFile(f, vectors+"tiny.smolmachine"))
 	f.Add(readFile(f, vectors+"single"))
+	f.Add(readFile(f, vectors+"x86.smolmachine"))
 	f.Add([]byte("SMOLVM\n\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := filepath.Join(t.TempDir(), "x")
@@ -290,9 +304,15 @@ func FuzzOpen(f *testing.F) {
 
 // The same behind a footer that fits, so that the fuzzer gets past it.
 func FuzzSections(f *testing.F) {
-	tiny := readFile(f, vectors+"tiny.smolmachine")
-	doc := bytes.TrimSuffix(readFile(f, vectors+"tiny.json"), []byte("\n"))
-	f.Add(tiny[:len(tiny)-len(doc)-footer.Size], doc)
+	for _, name := range []string{"tiny", "x86"} {
+		r, err := Open(vectors + name + ".smolmachine")
+		if err != nil {
+			f.Fatal(err)
+		}
+		defer r.Close()
+		file := readFile(f, r.Name())
+		f.Add(file[:r.foot.ManifestOffset], r.ManifestJSON())
+	}
 	f.Fuzz(func(t *testing.T, body, doc []byte) {
 		if len(doc) == 0 {
 			return

@@ -100,9 +100,9 @@ func TestRoundTrip(t *testing.T) {
 		{"zeros", make([]byte, 3*frame)},
 		{"holes", holes},
 	} {
-		for _, encoding := range []string{manifest.EncodingRaw, manifest.EncodingZstd} {
+		for _, encoding := range []string{manifest.EncodingRaw, manifest.EncodingZstd, manifest.EncodingZstdX86} {
 			t.Run(c.name+"/"+encoding, func(t *testing.T) {
-				spec := Spec{Kind: manifest.KindRootfs, Encoding: encoding, FrameSize: frame}
+				spec := Spec{Kind: manifest.KindRootfs, Encoding: encoding, FrameSize: frame, Size: int64(len(c.data))}
 				r, s := writeSidecar(t, filepath.Join(t.TempDir(), "x"), part{spec, c.data})
 				got, err := extract(t, r, s[0])
 				if err != nil {

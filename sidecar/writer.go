@@ -21,8 +21,12 @@ type Spec struct {
 	Kind       string
 	Name       string
 	Executable bool
-	// Encoding is manifest.EncodingZstd (the default) or EncodingRaw.
+	// Encoding is manifest.EncodingZstd (the default), EncodingZstdX86 or
+	// EncodingRaw.
 	Encoding string
+	// Size is how many bytes there will be. EncodingZstdX86 has to know that
+	// before the first is read; others do not use it.
+	Size int64
 	// Level is zstd's, from 1 (fast) to 22 (small); 0 is DefaultLevel. The
 	// library has four levels of its own and takes the nearest.
 	Level int
@@ -31,10 +35,11 @@ type Spec struct {
 	// Progress is told how much of the contents is read; nil is allowed.
 	Progress Progress
 	// Encode, if set, returns the stored form of a frame, counted from 0: one
-	// zstd frame, as FORMAT.md wants it. Where it returns nil, Add makes it. Add
-	// may use the memory of what it returns.
-	// It is called from several goroutines.
-	Encode func(frame int64, contents []byte) ([]byte, error)
+	// zstd frame, as FORMAT.md wants it, of the bytes it is given, which for
+	// EncodingZstdX86 are not the contents but what x86.Absolute made of them.
+	// Where it returns nil, Add makes it. Add may use the memory of what it
+	// returns. It is called from several goroutines.
+	Encode func(frame int64, b []byte) ([]byte, error)
 }
 
 // Writer writes one sidecar. What it writes becomes visible with Commit, at

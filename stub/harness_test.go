@@ -100,7 +100,8 @@ func (b *bench) pack(t testing.TB, name, arch, program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := w.Add(t.Context(), sidecar.Spec{Kind: manifest.KindRuntime, Executable: true}, strings.NewReader(program))
+	spec := sidecar.Spec{Kind: manifest.KindRuntime, Executable: true, Encoding: manifest.EncodingZstdX86, Size: int64(len(program))}
+	s, err := w.Add(t.Context(), spec, strings.NewReader(program))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/smolvm/smolvm/formats/x86"
 )
 
 // The bounds of a section, in bytes. They keep every sum of sizes within 63
@@ -150,13 +152,16 @@ func (s *Section) Check() error {
 			return fmt.Errorf("section %s: raw, but stored otherwise", s)
 		}
 		return nil
-	case EncodingZstd:
+	case EncodingZstd, EncodingZstdX86:
 		return s.checkFrames()
 	}
 	return fmt.Errorf("section %s: encoding %q is unknown", s, s.Encoding)
 }
 
 func (s *Section) checkFrames() error {
+	if s.Encoding == EncodingZstdX86 && s.Size > x86.MaxSize {
+		return fmt.Errorf("section %s: size %d, more than encoding %s allows", s, s.Size, s.Encoding)
+	}
 	if s.FrameSize < MinFrameSize || s.FrameSize > MaxFrameSize || s.FrameSize%MinFrameSize != 0 {
 		return fmt.Errorf("section %s: frame size %d", s, s.FrameSize)
 	}

@@ -22,6 +22,8 @@ const (
 const (
 	EncodingRaw  = "raw"  // stored as is
 	EncodingZstd = "zstd" // independent zstd frames, one after the other
+	// The same of x86-64 machine code, each frame changed by x86.Absolute.
+	EncodingZstdX86 = "zstd-x86"
 )
 
 // Section locates one part inside the sidecar and says how to check it.
@@ -37,7 +39,8 @@ type Section struct {
 	// Size is how many bytes its contents have.
 	Size     int64  `json:"size"`
 	Encoding string `json:"encoding"`
-	// FrameSize is the content size of every zstd frame but the last.
+	// FrameSize is the content size of every zstd frame but the last. It is 0,
+	// and there are no Frames, where the section is not Framed.
 	FrameSize int64 `json:"frameSize,omitempty"`
 	// Frames are the stored sizes of the zstd frames, in order.
 	Frames []int64 `json:"frames,omitempty"`
@@ -48,6 +51,11 @@ type Section struct {
 	StoredSHA256 string `json:"storedSHA256"`
 	// Executable sections are mode 0500 in the cache, others 0400.
 	Executable bool `json:"executable,omitempty"`
+}
+
+// Framed says whether the stored bytes are zstd frames.
+func (s *Section) Framed() bool {
+	return s.Encoding == EncodingZstd || s.Encoding == EncodingZstdX86
 }
 
 // Alignment is what every section's offset is a multiple of, in bytes.
