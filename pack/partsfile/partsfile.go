@@ -49,10 +49,17 @@ const inputsLabel = "org.smolvm.parts.inputs"
 
 // recipe is part of that digest. It is raised when the same inputs come to
 // give another file.
-const recipe = 2
+const recipe = 3
 
 // part is one section to make.
 type part struct{ kind, path string }
+
+// programs are the kinds whose sections are, or hold, programs for the platform:
+// the guest's disk and the archive of libraries, too, which are little else.
+var programs = []string{
+	manifest.KindRuntime, manifest.KindSentry, manifest.KindNetwork, manifest.KindAgent, manifest.KindStub,
+	manifest.KindVMM, manifest.KindLibkrun, manifest.KindLibc, manifest.KindKernel,
+}
 
 // executables are the kinds whose sections are programs.
 var executables = []string{manifest.KindRuntime, manifest.KindSentry, manifest.KindNetwork, manifest.KindVMM, manifest.KindStub}

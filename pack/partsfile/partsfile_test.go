@@ -11,12 +11,13 @@ import (
 	"github.com/smolvm/smolvm/sidecar"
 )
 
-// inputs makes the files a parts file is made of; each holds its own name.
+// inputs makes the files a parts file is made of; each holds its own name, and
+// what looks like calls between.
 func inputs(t *testing.T) Options {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range []string{"stub", "runtime", "sentry", "agent", "notices", "vmm", "tool"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat(name, 5000)), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.Repeat(name+"\xe8", 5000)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -55,8 +56,34 @@ func TestBuild(t *testing.T) {
 			t.Errorf("section %s: there %v, executable %v", kind, ok, s.Executable)
 		}
 	}
+	for _, s := range m.Sections {
+		if want := (adder{m: m}).encoding(s.Kind); s.Encoding != want || !s.Framed() {
+			t.Errorf("section %s: encoding %s, want %s", &s, s.Encoding, want)
+		}
+	}
 	if m.Parts[0].Name != "smolVM" || m.Parts[0].Version != "1.2.3" {
 		t.Errorf("parts %+v", m.Parts)
+	}
+}
+
+// What holds machine code of x86-64 is stored as such, and nothing else is.
+func TestEncoding(t *testing.T) {
+	code := map[string]bool{
+		"runtime": true, "sentry": true, "network": true, "agent": true, "stub": true,
+		"vmm": true, "libkrun": true, "libc": true, "kernel": true,
+		"licenses": false, "storage": false, "rootfs": false, "unheard-of": false,
+	}
+	for kind, code := range code {
+		for _, arch := range []string{"amd64", "arm64"} {
+			a := adder{m: &manifest.Manifest{Platform: manifest.Platform{Architecture: arch}}}
+			want := manifest.EncodingZstd
+			if code && arch == "amd64" {
+				want = manifest.EncodingZstdX86
+			}
+			if got := a.encoding(kind); got != want {
+				t.Errorf("%s for %s: %s, want %s", kind, arch, got, want)
+			}
+		}
 	}
 }
 
