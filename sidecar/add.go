@@ -123,11 +123,7 @@ func newCompressor(spec Spec) (*compressor, error) {
 	case manifest.EncodingRaw:
 		c.zeroFrame = make([]byte, spec.FrameSize)
 		return c, nil
-	case manifest.EncodingZstd:
-	case manifest.EncodingZstdX86:
-		if spec.Size < 0 || spec.Size > x86.MaxSize {
-			return nil, fmt.Errorf("encoding %s of %d bytes: at most %d are possible", spec.Encoding, spec.Size, x86.MaxSize)
-		}
+	case manifest.EncodingZstd, manifest.EncodingZstdX86:
 	default:
 		return nil, fmt.Errorf("unknown encoding %q", spec.Encoding)
 	}
@@ -185,9 +181,6 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 	for {
 		buf := reuse(c.in, c.spec.FrameSize)
 		n, hole, err := src.next(buf)
-		if err == nil {
-			err = c.checkSize(size+int64(n), n == 0)
-		}
 		if err != nil {
 			_ = workers.Wait()
 			return 0, err
@@ -231,21 +224,11 @@ func (c *compressor) split(ctx context.Context, r io.Reader, sum hash.Hash, slot
 	}
 }
 
-// checkSize checks, before anything is made of the contents, that they have the
-// size that positions in them were to be counted with.
-func (c *compressor) checkSize(size int64, complete bool) error {
-	want := c.spec.Size
-	if c.spec.Encoding == manifest.EncodingZstdX86 && (size > want || complete && size < want) {
-		return fmt.Errorf("it has other than the %d bytes it was to have", want)
-	}
-	return nil
-}
-
 // encode returns the stored form of a frame of these contents, which it may
 // change.
 func (c *compressor) encode(frame int64, contents []byte) ([]byte, error) {
 	if c.spec.Encoding == manifest.EncodingZstdX86 {
-		x86.Absolute(contents, frame*c.spec.FrameSize, c.spec.Size)
+		x86.Absolute(contents, frame*c.spec.FrameSize)
 	}
 	if c.spec.Encode != nil {
 		if b, err := c.spec.Encode(frame, contents); b != nil || err != nil {

@@ -172,7 +172,7 @@ func (d *decoder) frame(f frame) ([]byte, error) {
 		return nil, fmt.Errorf("damaged (%d bytes where %d are expected): get the file again", len(got), f.size)
 	}
 	if d.section.Encoding == manifest.EncodingZstdX86 {
-		x86.Relative(got, f.off, d.section.Size)
+		x86.Relative(got, f.off)
 	}
 	return got, nil
 }

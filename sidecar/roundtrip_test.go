@@ -102,7 +102,7 @@ func TestRoundTrip(t *testing.T) {
 	} {
 		for _, encoding := range []string{manifest.EncodingRaw, manifest.EncodingZstd, manifest.EncodingZstdX86} {
 			t.Run(c.name+"/"+encoding, func(t *testing.T) {
-				spec := Spec{Kind: manifest.KindRootfs, Encoding: encoding, FrameSize: frame, Size: int64(len(c.data))}
+				spec := Spec{Kind: manifest.KindRootfs, Encoding: encoding, FrameSize: frame}
 				r, s := writeSidecar(t, filepath.Join(t.TempDir(), "x"), part{spec, c.data})
 				got, err := extract(t, r, s[0])
 				if err != nil {

@@ -24,9 +24,6 @@ type Spec struct {
 	// Encoding is manifest.EncodingZstd (the default), EncodingZstdX86 or
 	// EncodingRaw.
 	Encoding string
-	// Size is how many bytes there will be. EncodingZstdX86 has to know that
-	// before the first is read; others do not use it.
-	Size int64
 	// Level is zstd's, from 1 (fast) to 22 (small); 0 is DefaultLevel. The
 	// library has four levels of its own and takes the nearest.
 	Level int

@@ -105,7 +105,7 @@ func TestForeignZstd(t *testing.T) {
 func TestForeignZstdOfCode(t *testing.T) {
 	data, want := readFile(t, vectors+"x86.runtime"), readFile(t, vectors+"x86.absolute")
 	const frameSize = 4096
-	spec := Spec{Kind: manifest.KindRuntime, Encoding: manifest.EncodingZstdX86, FrameSize: frameSize, Size: int64(len(data))}
+	spec := Spec{Kind: manifest.KindRuntime, Encoding: manifest.EncodingZstdX86, FrameSize: frameSize}
 	spec.Encode = func(frame int64, b []byte) ([]byte, error) {
 		if off := frame * frameSize; !bytes.Equal(b, want[off:off+int64(len(b))]) {
 			t.Errorf("frame %d is to be compressed as something else", frame)
@@ -124,33 +124,6 @@ func TestForeignZstdOfCode(t *testing.T) {
 	cmd.Stdin = stored
 	if got, err := cmd.Output(); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("zstd (is it installed?) reads something else, %v", err)
-	}
-}
-
-// Positions in code are counted with its size, so it has to be right, and
-// small enough.
-func TestSizeOfCode(t *testing.T) {
-	w, err := Create(filepath.Join(t.TempDir(), "x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Abort()
-	data := content(1, 300_000)
-	for _, c := range []struct {
-		size int64
-		want string
-	}{
-		{0, "other than the 0 bytes"},
-		{1, "other than the 1 bytes"},
-		{299_999, "other than the 299999 bytes"},
-		{300_001, "other than the 300001 bytes"},
-		{-1, "at most 2147483647"},
-		{1 << 31, "at most 2147483647"},
-	} {
-		spec := Spec{Kind: manifest.KindRuntime, Encoding: manifest.EncodingZstdX86, FrameSize: 64 << 10, Size: c.size}
-		if _, err := w.Add(t.Context(), spec, bytes.NewReader(data)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%d bytes: error %v does not say %q", c.size, err, c.want)
-		}
 	}
 }
 
@@ -239,7 +212,7 @@ func TestCopy(t *testing.T) {
 	dir := t.TempDir()
 	a, b := content(1, 300_000), content(2, 5000)
 	parts, sections := writeSidecar(t, filepath.Join(dir, "parts"),
-		part{Spec{Kind: manifest.KindAgent, Encoding: manifest.EncodingZstdX86, FrameSize: 64 << 10, Size: int64(len(a))}, a}, part{Spec{Kind: manifest.KindRuntime, Encoding: manifest.EncodingRaw, Executable: true}, b})
+		part{Spec{Kind: manifest.KindAgent, Encoding: manifest.EncodingZstdX86, FrameSize: 64 << 10}, a}, part{Spec{Kind: manifest.KindRuntime, Encoding: manifest.EncodingRaw, Executable: true}, b})
 	w, err := CreateSingle(filepath.Join(dir, "single"), strings.NewReader("launcher"))
 	if err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (b *bench) pack(t testing.TB, name, arch, program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := sidecar.Spec{Kind: manifest.KindRuntime, Executable: true, Encoding: manifest.EncodingZstdX86, Size: int64(len(program))}
+	spec := sidecar.Spec{Kind: manifest.KindRuntime, Executable: true, Encoding: manifest.EncodingZstdX86}
 	s, err := w.Add(t.Context(), spec, strings.NewReader(program))
 	if err != nil {
 		t.Fatal(err)

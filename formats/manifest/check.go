@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/smolvm/smolvm/formats/x86"
 )
 
 // The bounds of a section, in bytes. They keep every sum of sizes within 63
@@ -159,9 +157,6 @@ func (s *Section) Check() error {
 }
 
 func (s *Section) checkFrames() error {
-	if s.Encoding == EncodingZstdX86 && s.Size > x86.MaxSize {
-		return fmt.Errorf("section %s: size %d, more than encoding %s allows", s, s.Size, s.Encoding)
-	}
 	if s.FrameSize < MinFrameSize || s.FrameSize > MaxFrameSize || s.FrameSize%MinFrameSize != 0 {
 		return fmt.Errorf("section %s: frame size %d", s, s.FrameSize)
 	}

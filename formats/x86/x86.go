@@ -10,47 +10,39 @@ package x86
 
 import "encoding/binary"
 
-// MaxSize is the largest size, in bytes, that Absolute and Relative allow: with
-// it every position is a signed number of 32 bits.
-const MaxSize = 1<<31 - 1
-
 // margin is how many bytes must follow an instruction's first one, which has
 // at most 6 more itself.
 const margin = 8
 
 // Absolute replaces the displacements in b by positions, in place. b are the
-// bytes from base on of a file that has size bytes, so that
-// 0 <= base <= base+len(b) <= size <= MaxSize must hold. It may be called
-// concurrently for different b.
-func Absolute(b []byte, base, size int64) {
+// bytes from base on of a file. It may be called concurrently for different b.
+func Absolute(b []byte, base int64) {
 	for at := next(b, 0); at >= 0; at = next(b, at+4) {
-		v := int64(int32(binary.LittleEndian.Uint32(b[at:])))
-		end := base + int64(at) + 4
-		switch {
-		case v < -end || v >= size: // too far for the file; only the bytes' order changes
-		case v < size-end:
-			v += end
-		default: // behind the file; takes the numbers that positions gave up
-			v -= size
-		}
-		binary.BigEndian.PutUint32(b[at:], uint32(v))
+		v := int32(binary.LittleEndian.Uint32(b[at:]))
+		binary.BigEndian.PutUint32(b[at:], uint32(move(v, base+int64(at)+4)))
 	}
 }
 
-// Relative undoes what Absolute did with the same base and size.
-func Relative(b []byte, base, size int64) {
+// Relative undoes what Absolute did with the same base.
+func Relative(b []byte, base int64) {
 	for at := next(b, 0); at >= 0; at = next(b, at+4) {
-		v := int64(int32(binary.BigEndian.Uint32(b[at:])))
-		end := base + int64(at) + 4
-		switch {
-		case v < -end || v >= size:
-		case v >= 0:
-			v -= end
-		default:
-			v += size
-		}
-		binary.LittleEndian.PutUint32(b[at:], uint32(v))
+		v := int32(binary.BigEndian.Uint32(b[at:]))
+		binary.LittleEndian.PutUint32(b[at:], uint32(move(v, -base-int64(at)-4)))
 	}
+}
+
+// unused are the upper bits of a number that distances below 32 MiB do not
+// need. In data that only looks like an instruction, numbers that need them are
+// most, and better left alone.
+const unused = 6
+
+// move adds by to a number that does not need the unused bits, in a circle of
+// those that do not, so that moving back is possible.
+func move(v int32, by int64) int32 {
+	if v<<unused>>unused != v {
+		return v
+	}
+	return (v + int32(by)) << unused >> unused
 }
 
 // next is where the displacement begins of the first instruction at i or behind

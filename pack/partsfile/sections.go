@@ -73,16 +73,12 @@ func (a adder) addMade(ctx context.Context, kind string, make func(*os.File) err
 	return a.add(ctx, kind, f)
 }
 
-func (a adder) add(ctx context.Context, kind string, f *os.File) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
+func (a adder) add(ctx context.Context, kind string, r io.Reader) error {
 	s, err := a.w.Add(ctx, sidecar.Spec{
 		Kind: kind, Executable: slices.Contains(executables, kind),
-		Encoding: a.encoding(kind), Size: info.Size(), FrameSize: frameSize,
+		Encoding: a.encoding(kind), FrameSize: frameSize,
 		Encode: func(_ int64, b []byte) ([]byte, error) { return a.frames.frame(ctx, b) },
-	}, f)
+	}, r)
 	if err != nil {
 		return err
 	}
