@@ -45,6 +45,14 @@ go_binary() {
     -o "$1" "$2"
 }
 
+# small_binary is the same for what a pack carries, a tenth smaller: functions are
+# inlined only in the packages that are named after it, where that pays.
+small_binary() {
+  local compiler="'-gcflags=all=-dwarf=false -l'" pkg
+  for pkg in "${@:3}"; do compiler+=" -gcflags=$pkg=-dwarf=false"; done
+  GOFLAGS=$compiler go_binary "$1" "$2"
+}
+
 # outside keeps "./..." from descending into build/, whatever lies there.
 outside() {
   mkdir -p "$TOP/build"
@@ -57,13 +65,15 @@ cmd_build() { # build everything into dist/
   export VERSION
   mkdir -p "$BIN" "$DIST"
   say "build: stub, runtime, network, agent, sentry ($VERSION; the sentry's first build takes two minutes)"
-  local name krun
+  local krun
   krun_parts & krun=$! # which mostly waits for what it fetches
-  for name in runtime network agent; do go_binary "$BIN/$name" "./cmd/$name"; done
-  GOFLAGS="'-gcflags=all=-dwarf=false -l'" go_binary "$BIN/stub" ./cmd/stub # no inlining: smaller, and no slower that one could measure
+  small_binary "$BIN/stub" ./cmd/stub
+  small_binary "$BIN/runtime" ./cmd/runtime runtime/...
+  small_binary "$BIN/agent" ./cmd/agent runtime/...
+  small_binary "$BIN/network" ./cmd/network runtime/... gvisor.dev/gvisor/pkg/...
   cmd/sentry/build.sh "$BIN/sentry"
   wait "$krun"
-  go_binary "$BIN/vmm" ./cmd/vmm
+  small_binary "$BIN/vmm" ./cmd/vmm
   say "build: the parts that every pack carries"
   go run ./cmd/mkparts -version "$VERSION" -bin "$BIN" -notices THIRD_PARTY.txt -o "$DIST/parts.smolmachine" -frames "${XDG_CACHE_HOME:-$HOME/.cache}/smolvm-build" \
     -part network="$BIN/network" -part vmm="$BIN/vmm" -part libkrun="$KRUN_PARTS/libkrun.so.1" -part libc="$KRUN_PARTS/libc.tar" -part kernel="$KRUN_PARTS/kernel.elf" \
@@ -161,6 +171,7 @@ cmd_soak() { # use ten machines at random for a time, and print whether what the
 cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md; with arguments, which go to ./bench, only print: ./build.sh bench [-only exec]
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_BENCH[@]}" "${DEPS_LAB[@]}"
   cmd_build
+  cmd/sentry/build.sh "$BIN/frontdoor" frontdoor # what runs the sentry without us
   make_images
   make_bench_images
   if (($#)); then

@@ -85,7 +85,7 @@ func (d *direct) sentry(args ...string) (string, []string) {
 		"--root=" + d.dir + "/state", "--ignore-cgroups",
 		"--network=none", "--host-uds=none", "--directfs=false", "--allow-suid", "--host-settings=ignore",
 	}
-	return filepath.Join(d.b.bin, "sentry"), append(flags, args...)
+	return filepath.Join(d.b.bin, "frontdoor"), append(flags, args...)
 }
 
 // run runs a command in a sandbox of its own, to its end.

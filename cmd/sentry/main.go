@@ -2,10 +2,10 @@
 // kernel, built from its own packages, without the tools and the embedded
 // helper binaries that stock runsc carries.
 //
-// The engine in runtime/gvisor starts the internal commands boot and gofer
-// itself. The others are gVisor's own front door, kept for people who debug a
-// sandbox and for the benchmark that compares the two; they cost no bytes,
-// because the kernel is what is large.
+// The engine in runtime/gvisor starts its internal commands boot and gofer.
+// gVisor's own commands are in frontdoor, which no pack carries. Patches leave
+// out what asks types for their methods, so that the linker drops the methods
+// that nobody calls, and devices and platforms that no machine of ours has.
 //
 // It is a module of its own: gVisor's requirements stay out of everything that
 // is linked into the other executables.
@@ -13,7 +13,6 @@ package main
 
 import (
 	"gvisor.dev/gvisor/runsc/cli"
-	"gvisor.dev/gvisor/runsc/cmd"
 	"gvisor.dev/gvisor/runsc/cmd/sentry/sentrycmd"
 	"gvisor.dev/gvisor/runsc/cmd/util"
 )
@@ -24,14 +23,7 @@ func main() {
 	const internal = "internal"
 	cli.Run(nil, map[util.SubCommand]string{
 		new(sentrycmd.Boot):   internal,
-		new(cmd.Gofer):        internal,
+		new(sentrycmd.Gofer):  internal,
 		new(sentrycmd.Umount): internal,
-		new(cmd.Delete):       "",
-		new(cmd.Exec):         "",
-		new(cmd.Kill):         "",
-		new(cmd.List):         "",
-		new(cmd.Run):          "",
-		new(cmd.State):        "",
-		new(cmd.Wait):         "",
 	}, nil)
 }
