@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"unsafe"
 
-	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,53 +37,6 @@ func Calls(nrs ...int) []Call {
 
 // Is is the condition that an argument has this value.
 func Is(index int, value uint32) Arg { return Arg{index, 0xffffffff, value} }
-
-// Offsets in struct seccomp_data of linux/seccomp.h, in the byte order of the
-// processors that we build for, which is little endian.
-const (
-	offNr   = 0
-	offArch = 4
-	offArgs = 16
-)
-
-// x32Bit marks the calls of amd64's x32 ABI, which have other numbers.
-const x32Bit = 0x40000000
-
-// everythingElse is refused, and the kernel writes it to its audit log.
-const everythingElse = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
-
-// Program is the filter as the kernel takes it.
-func Program(calls []Call) ([]bpf.RawInstruction, error) {
-	load := func(off uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: off, Size: 4} }
-	program := []bpf.Instruction{
-		load(offArch),
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
-		bpf.RetConstant{Val: unix.SECCOMP_RET_KILL_PROCESS}, // another ABI's calls
-		load(offNr),
-		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: x32Bit, SkipFalse: 1},
-		bpf.RetConstant{Val: everythingElse},
-	}
-	for _, c := range calls {
-		var rule []bpf.Instruction
-		for i, a := range c.Where {
-			// Past the conditions that follow, and the verdict.
-			rest := uint8(3*(len(c.Where)-i-1) + 1)
-			rule = append(rule, load(offArgs+8*uint32(a.Index)), bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: a.Mask},
-				bpf.JumpIf{Cond: bpf.JumpEqual, Val: a.Value, SkipFalse: rest})
-		}
-		verdict := uint32(unix.SECCOMP_RET_ALLOW)
-		if c.Errno != 0 {
-			verdict = unix.SECCOMP_RET_ERRNO | uint32(c.Errno)
-		}
-		rule = append(rule, bpf.RetConstant{Val: verdict})
-		if len(c.Where) > 0 {
-			rule = append(rule, load(offNr)) // for the next one
-		}
-		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(c.Nr), SkipFalse: uint8(len(rule))})
-		program = append(program, rule...)
-	}
-	return bpf.Assemble(append(program, bpf.RetConstant{Val: everythingElse}))
-}
 
 // Filter puts a filter on every thread of this process: system calls that are
 // not among calls fail with EPERM from now on.

@@ -69,3 +69,24 @@ func TestProgram(t *testing.T) {
 		t.Errorf("another architecture: %#x", got)
 	}
 }
+
+// However many numbers there are, each finds its own verdict and its neighbours
+// find theirs.
+func TestProgramFindsEveryNumber(t *testing.T) {
+	for n := range 3*few + 2 {
+		var nrs []int
+		for i := range n {
+			nrs = append(nrs, 7*(n-i)) // in no order that helps
+		}
+		calls := append(Calls(nrs...), Call{Nr: 14, Where: []Arg{Is(0, 1)}, Errno: unix.ENOSYS})
+		for nr := range 7*n + 2 {
+			want := everythingElse
+			if nr > 0 && nr%7 == 0 {
+				want = unix.SECCOMP_RET_ALLOW
+			}
+			if got := verdict(t, calls, auditArch, nr); got != want {
+				t.Errorf("call %d among %d: %#x, want %#x", nr, n, got, want)
+			}
+		}
+	}
+}
