@@ -179,7 +179,7 @@ cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md; with
     return
   fi
   go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" | tee build/bench.md
-  krun_bench 8 | tee -a build/bench.md
+  krun_bench 16 | tee -a build/bench.md
   sed '/^<!-- measured/q' BENCHMARKS.md >build/BENCHMARKS.md
   cat build/bench.md >>build/BENCHMARKS.md
   mv build/BENCHMARKS.md BENCHMARKS.md
