@@ -8,9 +8,10 @@ BIN=$TOP/build/bin     # the parts: what a pack carries
 TOOLS=$TOP/build/tools # what only developers need, at pinned versions
 IMAGES=$TOP/build/images
 DIST=$TOP/dist
-# What Go has compiled for another clone of this commit is good for this one. One
-# set of flags for products, tests and tools lets them share it; none of them
-# needs a C library, or what only a debugger reads, a seventh of compiling.
+# What Go has compiled for another clone of this commit is good for this one.
+# Tests, tools and smolvm share it, because they have one set of flags; a pack's
+# parts have others. None of them needs a C library, or what only a debugger reads,
+# a seventh of compiling.
 export CGO_ENABLED=0 GOFLAGS="-trimpath -gcflags=all=-dwarf=false ${GOFLAGS:-}"
 
 # shellcheck source=build.d/deps.sh
@@ -50,7 +51,7 @@ go_binary() {
 small_binary() {
   local compiler="'-gcflags=all=-dwarf=false -l'" pkg
   for pkg in "${@:3}"; do compiler+=" -gcflags=$pkg=-dwarf=false"; done
-  GOFLAGS=$compiler go_binary "$1" "$2"
+  GOFLAGS="$GOFLAGS $compiler" go_binary "$1" "$2"
 }
 
 # outside keeps "./..." from descending into build/, whatever lies there.

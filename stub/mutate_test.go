@@ -31,7 +31,7 @@ const (
 	maxTime   = time.Minute
 )
 
-// victim is a pack with sections of both encodings and several frames, and its
+// victim is a pack with sections that are framed and not, and several frames, and its
 // parts.
 type victim struct {
 	bench     *bench
@@ -64,7 +64,7 @@ func newVictim(t *testing.T) *victim {
 		text string
 	}{
 		{sidecar.Spec{Kind: manifest.KindNotices, Encoding: manifest.EncodingRaw}, "licences"},
-		{sidecar.Spec{Kind: manifest.KindRuntime, Executable: true, FrameSize: 4096}, program},
+		{sidecar.Spec{Kind: manifest.KindRuntime, Executable: true, Encoding: manifest.EncodingZstdX86, FrameSize: 4096}, program},
 	} {
 		section, err := w.Add(t.Context(), s.spec, strings.NewReader(s.text))
 		if err != nil {

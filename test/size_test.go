@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -11,6 +12,9 @@ import (
 // for their methods, or devices that no machine has, would be back in the sentry
 // before anybody noticed otherwise.
 func TestSizeBesidesTheImage(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("what is promised, and the encoding that makes it so small, is for amd64")
+	}
 	once(t, 0)
 	w := newWorld(t)
 	for _, c := range []struct {

@@ -186,6 +186,7 @@ func TestPassphraseTyped(t *testing.T) {
 		}
 	}
 	generate("secret", "sacred", 125)
+	generate("secret\x1a", "\x1csecret", 125) // what would stop or dump us does neither
 	if _, err := os.Stat(key); !os.IsNotExist(err) {
 		t.Errorf("a key was written: %v", err)
 	}

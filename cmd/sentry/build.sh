@@ -45,8 +45,7 @@ patched() {
 	tree=$build/${1##*/}
 	rm -rf "$tree"
 	original=$(go mod download -json "$1" | sed -n 's/^.*"Dir": "\(.*\)",*$/\1/p')
-	cp -r "$original" "$tree"
-	chmod -R u+w "$tree"
+	cp -r --no-preserve=mode "$original" "$tree" # the module cache is read-only
 	# git apply works on any directory, but believes that it is inside the
 	# repository around it unless told where to stop looking.
 	(cd "$tree" && GIT_CEILING_DIRECTORIES=$build git apply --whitespace=nowarn "$here/patches/${1##*/}"/*.patch)

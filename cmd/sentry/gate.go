@@ -14,7 +14,7 @@ import (
 func awaitGate() {
 	fd, err := strconv.Atoi(os.Getenv("SMOLVM_GATE_FD"))
 	if err != nil {
-		return // started by a person
+		return // started by frontdoor
 	}
 	for err = unix.EINTR; err == unix.EINTR; {
 		_, err = unix.Read(fd, make([]byte, 1))

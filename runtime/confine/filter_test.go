@@ -2,6 +2,7 @@ package confine
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -73,20 +74,51 @@ func TestProgram(t *testing.T) {
 // However many numbers there are, each finds its own verdict and its neighbours
 // find theirs.
 func TestProgramFindsEveryNumber(t *testing.T) {
-	for n := range 3*few + 2 {
-		var nrs []int
-		for i := range n {
-			nrs = append(nrs, 7*(n-i)) // in no order that helps
+	for _, n := range []int{0, 1, few, few + 1, 3*few + 1, 150} {
+		var calls []Call
+		for i := range n { // in no order that helps, some with conditions
+			calls = append(calls, Call{Nr: 7 * (n - i), Where: []Arg{Is(0, 1), Is(1, 2)}[:i%3]})
 		}
-		calls := append(Calls(nrs...), Call{Nr: 14, Where: []Arg{Is(0, 1)}, Errno: unix.ENOSYS})
 		for nr := range 7*n + 2 {
 			want := everythingElse
 			if nr > 0 && nr%7 == 0 {
 				want = unix.SECCOMP_RET_ALLOW
 			}
-			if got := verdict(t, calls, auditArch, nr); got != want {
+			if got := verdict(t, calls, auditArch, nr, 1, 2); got != want {
 				t.Errorf("call %d among %d: %#x, want %#x", nr, n, got, want)
 			}
+			if got := verdict(t, calls, auditArch, nr, 3, 2); nr%21 != 7*n%21 && got != everythingElse {
+				t.Errorf("call %d among %d, with another argument: %#x", nr, n, got)
+			}
 		}
+	}
+}
+
+// Of one number's calls the first one whose conditions are met counts, wherever in
+// the list they stand.
+func TestProgramKeepsTheOrder(t *testing.T) {
+	no, yes := Call{Nr: 9, Where: []Arg{Is(0, 1)}, Errno: unix.ENOSYS}, Call{Nr: 9}
+	others := Calls(4, 5, 6, 7, 8, 10, 11)
+	for _, c := range []struct {
+		calls []Call
+		want  uint32
+	}{
+		{slices.Concat([]Call{no}, others, []Call{yes}), unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{slices.Concat([]Call{yes}, others, []Call{no}), unix.SECCOMP_RET_ALLOW},
+	} {
+		if got := verdict(t, c.calls, auditArch, 9, 1); got != c.want {
+			t.Errorf("%+v: %#x, want %#x", c.calls, got, c.want)
+		}
+	}
+}
+
+// What no jump can reach over is refused, not jumped into.
+func TestProgramTooLong(t *testing.T) {
+	var calls []Call
+	for i := range farthest {
+		calls = append(calls, Call{Nr: 3, Where: []Arg{Is(0, uint32(i))}})
+	}
+	if _, err := Program(calls); err == nil {
+		t.Error("a number with a thousand instructions was accepted")
 	}
 }

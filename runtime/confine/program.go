@@ -2,6 +2,7 @@ package confine
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"golang.org/x/net/bpf"
@@ -26,6 +27,12 @@ const everythingElse = unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
 // halves: the kernel runs it for every number when it is installed, and again
 // for each call whose arguments matter, as a VMM's every entry into its guest is.
 func Program(calls []Call) ([]bpf.RawInstruction, error) {
+	numbers := byNumber(calls)
+	for _, n := range numbers {
+		if len(n.decides) > farthest {
+			return nil, fmt.Errorf("system call %d has too many conditions", n.nr)
+		}
+	}
 	return bpf.Assemble(search([]bpf.Instruction{
 		load(offArch),
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
@@ -33,7 +40,7 @@ func Program(calls []Call) ([]bpf.RawInstruction, error) {
 		load(offNr),
 		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: x32Bit, SkipFalse: 1},
 		bpf.RetConstant{Val: everythingElse},
-	}, byNumber(calls)))
+	}, numbers))
 }
 
 func load(off uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: off, Size: 4} }
@@ -79,8 +86,10 @@ func (c *Call) rule() []bpf.Instruction {
 	return append(rule, bpf.RetConstant{Val: verdict})
 }
 
-// few is how many numbers are compared one after the other.
-const few = 4
+const (
+	few      = 4   // numbers that are compared one after the other
+	farthest = 255 // instructions that a conditional jump reaches over
+)
 
 // search appends what goes on with the program of the call's number, if there is
 // one.
@@ -96,7 +105,7 @@ func search(program []bpf.Instruction, numbers []number) []bpf.Instruction {
 	at := len(program)
 	program = search(append(program,
 		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: numbers[half].nr, SkipFalse: 1},
-		nil, // over the lower half; a conditional jump reaches 255 only
+		nil, // over the lower half, however far that is
 	), numbers[:half])
 	program[at+1] = bpf.Jump{Skip: uint32(len(program) - at - 2)}
 	return search(program, numbers[half:])

@@ -181,7 +181,7 @@ func benchExec(t *testing.T) {
 	}
 	cfg := config()
 	cfg.Parts[manifest.KindAgent] = b.disk("crun-disk", map[string]agentdisk.File{"crun": {Content: crun, Size: fi.Size(), Perm: 0o755}})
-	g, err := begin(t, cfg)
+	g, err := launch(t, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

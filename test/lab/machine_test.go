@@ -214,6 +214,17 @@ func newEngine(t *testing.T) *krun.Engine {
 // begin starts a machine without booting its guest.
 func begin(t *testing.T, cfg machine.Config) (*vm, error) {
 	t.Helper()
+	m, err := launch(t, cfg)
+	if err == nil {
+		m.session, err = wire.Client(m.instance.Stream())
+	}
+	return m, err
+}
+
+// launch is begin for a guest that is no agent: its stream is the caller's to
+// read.
+func launch(t *testing.T, cfg machine.Config) (*vm, error) {
+	t.Helper()
 	m := &vm{t: t, log: new(logBuffer)}
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
 	defer cancel()
@@ -233,8 +244,7 @@ func begin(t *testing.T, cfg machine.Config) (*vm, error) {
 			t.Logf("console:\n%s", m.log)
 		}
 	})
-	m.session, err = wire.Client(m.instance.Stream())
-	return m, err
+	return m, nil
 }
 
 // end kills the machine, if it still runs, and removes what is its own, as the

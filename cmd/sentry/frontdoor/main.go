@@ -1,8 +1,8 @@
 //go:build frontdoor
 
 // Command frontdoor is gVisor's own way to run commands in the sentry that lies
-// beside it: for the benchmark that compares the two, and for people who debug a
-// sandbox. No pack carries it, and a build without its tag does not see it.
+// beside it, for the benchmark that compares the two. No pack carries it, and a
+// build without its tag does not see it.
 package main
 
 import (
