@@ -144,7 +144,7 @@ cmd_benchkrun() { # measure the krun engine alone, in the lab (a part of bench):
   need "${DEPS_BUILD[@]}" "${DEPS_IMAGES[@]}" "${DEPS_LAB[@]}" "${DEPS_BENCH[@]}"
   cmd_build
   make_images
-  krun_bench "${1:-8}"
+  krun_bench "$@"
 }
 
 cmd_fuzz() { # every fuzz target for a time: ./build.sh fuzz [10m]
@@ -180,7 +180,7 @@ cmd_bench() { # measure, print the tables, and put them into BENCHMARKS.md; with
     return
   fi
   go run ./bench -dist "$DIST" -bin "$BIN" -images "$IMAGES" | tee build/bench.md
-  krun_bench 16 | tee -a build/bench.md
+  krun_bench | tee -a build/bench.md
   sed '/^<!-- measured/q' BENCHMARKS.md >build/BENCHMARKS.md
   cat build/bench.md >>build/BENCHMARKS.md
   mv build/BENCHMARKS.md BENCHMARKS.md

@@ -107,7 +107,8 @@ krun_tests() {
   return "$status"
 }
 
-# krun_bench ROUNDS: the krun engine beside libkrun alone, in one nested machine.
+# krun_bench [ROUNDS]: the krun engine beside libkrun alone, in one nested machine.
+# Boots differ so much there that fewer rounds say little.
 krun_bench() {
   local stage status=0
   stage=$(lab_stage)
@@ -118,7 +119,7 @@ krun_bench() {
   printf '\nVirtual machines, in the lab: emulated twice, so only the ratios mean something.\n\n'
   echo "| measure | beside | ours | theirs | ratio | goal |"
   echo "|---|---|---|---|---|---|"
-  SMOLVM_KRUN_PARTS=$stage/parts LAB_BENCH=$1 LAB_APP=$stage/packs/busybox \
+  SMOLVM_KRUN_PARTS=$stage/parts LAB_BENCH=${1:-16} LAB_APP=$stage/packs/busybox \
     "$KRUN/lab" -kernel "$stage/parts/kernel.elf" -mem 3072 -timeout 30m \
     "$stage/test-lab" -test.timeout 29m -test.run '^TestBench$' | grep '^|' || status=$?
   rm -rf "$stage"

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// What a pack carries besides its image stays small. A dependency that asks types
+// What a pack carries beyond its image stays small. A dependency that asks types
 // for their methods, or devices that no machine has, would be back in the sentry
 // before anybody noticed otherwise.
-func TestSizeBesidesTheImage(t *testing.T) {
+func TestSizeBeyondImage(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("what is promised, and the encoding that makes it so small, is for amd64")
 	}
@@ -27,16 +27,16 @@ func TestSizeBesidesTheImage(t *testing.T) {
 	} {
 		app := filepath.Join(w.dir, "app")
 		w.ok(t, "smolvm", append([]string{"pack", "-q", "-o", app, filepath.Join(images, "busybox")}, c.flags...)...)
-		if got := besidesTheImage(t, w, app); got > c.limit {
-			t.Errorf("pack %v: %d bytes besides the image, more than %d", c.flags, got, c.limit)
+		if got := beyondImage(t, w, app); got > c.limit {
+			t.Errorf("pack %v: %d bytes beyond the image, more than %d", c.flags, got, c.limit)
 		} else {
-			t.Logf("pack %v: %d bytes besides the image", c.flags, got)
+			t.Logf("pack %v: %d bytes beyond the image", c.flags, got)
 		}
 	}
 }
 
-// besidesTheImage is the size of a pack's sidecar without the root file system.
-func besidesTheImage(t *testing.T, w *world, app string) int64 {
+// beyondImage is the size of a pack's sidecar without the root file system.
+func beyondImage(t *testing.T, w *world, app string) int64 {
 	t.Helper()
 	var told struct {
 		Manifest struct {

@@ -31,21 +31,33 @@ type terminal struct {
 
 func startOnTerminal(t *testing.T, cmd *exec.Cmd, rows, cols uint16) *terminal {
 	t.Helper()
+	x := openTerminal(t, rows, cols)
+	x.start(cmd)
+	return x
+}
+
+func openTerminal(t *testing.T, rows, cols uint16) *terminal {
+	t.Helper()
 	ptmx, tty, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &terminal{t: t, ptmx: ptmx, tty: tty, cmd: cmd}
+	x := &terminal{t: t, ptmx: ptmx, tty: tty}
+	t.Cleanup(func() { ptmx.Close(); tty.Close() })
 	x.resize(rows, cols)
 	x.before = x.modes()
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+	go io.Copy(x, ptmx)
+	return x
+}
+
+func (x *terminal) start(cmd *exec.Cmd) {
+	x.t.Helper()
+	x.cmd = cmd
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = x.tty, x.tty, x.tty
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		x.t.Fatal(err)
 	}
-	go io.Copy(x, ptmx)
-	t.Cleanup(func() { ptmx.Close(); tty.Close() })
-	return x
 }
 
 // Write takes what the terminal shows.
@@ -175,7 +187,9 @@ func TestPassphraseTyped(t *testing.T) {
 	key := filepath.Join(w.dir, "key")
 	generate := func(first, second string, status int) {
 		t.Helper()
-		x := startOnTerminal(t, w.command(t, "smolvm", "key", "generate", key), 24, 80)
+		x := openTerminal(t, 24, 80)
+		x.types("typed ahead, which shows\n")
+		x.start(w.command(t, "smolvm", "key", "generate", key))
 		x.wants("Passphrase for")
 		x.types(first + "\n")
 		x.wants("The same again: ")

@@ -8,9 +8,9 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/smolvm/smolvm/cmd/internal/cli"
+	"github.com/smolvm/smolvm/runtime/terminal"
 )
 
 // passphrases gets the passphrases of keys: from a file, or from the person at
@@ -30,7 +30,7 @@ func (p *passphrases) choose(ctx context.Context, stdio cli.Stdio, name string) 
 	if p.flags.Changed("passphrase-file") {
 		return p.read()
 	}
-	if in, ok := stdio.In.(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
+	if in, ok := stdio.In.(*os.File); !ok || !terminal.Is(in) {
 		return nil, nil
 	}
 	tty, err := openTTY()

@@ -106,9 +106,9 @@ func describe(host runtime.Host, cfg machine.Config, root string, files *closers
 	return o, nil
 }
 
-// goEnv spares the VMM's Go runtime a fifth of its start: what is ours in that
+// startEnv spares the VMM's Go runtime a fifth of its start: what is ours in that
 // process runs once, on one thread, and leaves no garbage worth a collection.
-var goEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
+var startEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
 
 // spawn starts the VMM in its jail, by the loader that it brings, and tells it
 // what to be.
@@ -127,7 +127,7 @@ func (o *order) spawn(log io.Writer, files *closers) (*instance, *os.File, error
 		return nil, nil, fmt.Errorf("make the VMM's pipes: %w", err)
 	}
 	cmd := exec.Command(vmspec.Loader, "--library-path", vmspec.LibDir, vmspec.Executable, vmspec.Start)
-	cmd.Env = goEnv
+	cmd.Env = startEnv
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = null, null, outputW
 	cmd.ExtraFiles = append([]*os.File{configR, failureW, outputW}, o.inherited...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
