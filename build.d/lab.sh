@@ -67,6 +67,7 @@ test-lab ^TestStreams$ root
 test-lab ^TestGuestOutOfMemory$ nobody
 test-lab ^TestHostDiskFull$ nobody
 test-lab ^TestKilledWhileWriting$ nobody
+test-lab ^TestStorageSizes$ root
 test-lab ^TestConformance$/^R6:volumes$ root
 test-lab ^TestConformance$/^R8:too_much_memory$ root
 test-lab ^TestConformance$/^N1:network$ nobody

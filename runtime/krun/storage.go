@@ -11,6 +11,7 @@ import (
 
 	"github.com/smolvm/smolvm/formats/machine"
 	"github.com/smolvm/smolvm/formats/manifest"
+	"github.com/smolvm/smolvm/runtime/krun/ext4"
 )
 
 // onDisk says whether what the guest writes goes to a disk. Less than the
@@ -102,11 +103,31 @@ func newStorage(template, fallback string, sizeMiB int64) (*os.File, error) {
 			return nil, fmt.Errorf("make the storage disk: %w", err)
 		}
 	}
-	if err := fillStorage(f, src, sizeMiB); err != nil {
+	err = fillStorage(f, src, sizeMiB)
+	if err == nil {
+		err = growStorage(f)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("make the storage disk: %w", err)
 	}
 	return f, nil
+}
+
+// growStorage spares the guest to grow the file system, where that is possible.
+func growStorage(f *os.File) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	size, err := ext4.Grow(f, fi.Size())
+	if errors.Is(err, ext4.ErrOther) {
+		return nil // the guest will
+	}
+	if err != nil {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 // unnamed opens a file in dir that has no name there.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -155,6 +156,27 @@ func TestStorageFull(t *testing.T) {
 	}
 }
 
+// A disk is as large as it was ordered, whether the host made it so (up to 16
+// GiB) or its guest did, and takes no room before it is written to.
+func TestStorageSizes(t *testing.T) {
+	for _, c := range []struct{ mib, least, atMostKiB int64 }{{100, 90, 256}, {10 << 10, 10000, 256}, {20 << 10, 20000, 8 << 10}} {
+		m := start(t, func(cfg *machine.Config) { cfg.StorageMiB = c.mib })
+		disk := storageOf(t)
+		defer disk.Close()
+		var st unix.Stat_t
+		if err := unix.Fstat(int(disk.Fd()), &st); err != nil || st.Blocks/2 > c.atMostKiB {
+			t.Errorf("%d MiB take %d KiB before they are used; %v", c.mib, st.Blocks/2, err)
+		}
+		if got, err := strconv.ParseInt(m.sh("df -m / | tail -1 | awk '{print $2}'"), 10, 64); err != nil || got < c.least || got > c.mib {
+			t.Errorf("of %d MiB the guest has %d; %v", c.mib, got, err)
+		}
+		m.sh("dd if=/dev/urandom of=/file bs=1M count=20 2>/dev/null; sync")
+		m.end()
+		check(t, disk, "-fp")
+		check(t, disk, "-fn")
+	}
+}
+
 // The host's disk fills up under the sparse storage disk: the guest's writes
 // fail, the machine and its host stay.
 func TestHostDiskFull(t *testing.T) {
@@ -220,15 +242,8 @@ func TestKilledWhileWriting(t *testing.T) {
 		disk := storageOf(t)
 		kill(t, unix.SIGKILL)
 		m.end()
-		for _, pass := range []string{"-fp", "-fn"} { // the journal is replayed first
-			cmd := exec.Command("e2fsck", pass, "/proc/self/fd/3")
-			cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/sbin:/usr/bin:/bin")
-			cmd.ExtraFiles = []*os.File{disk}
-			out, err := cmd.CombinedOutput()
-			if err != nil && !(pass == "-fp" && cmd.ProcessState.ExitCode() == 1) {
-				t.Errorf("round %d: e2fsck %s: %v\n%s", round, pass, err, out)
-			}
-		}
+		check(t, disk, "-fp") // replays the journal
+		check(t, disk, "-fn")
 		disk.Close()
 	}
 }
@@ -256,6 +271,18 @@ func TestBootsInARow(t *testing.T) {
 		if left := children(t); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
+	}
+}
+
+// check has e2fsck look at a disk: it may repair what "-fp" repairs, and find
+// nothing with "-fn".
+func check(t *testing.T, disk *os.File, pass string) {
+	t.Helper()
+	cmd := exec.Command("e2fsck", pass, "/proc/self/fd/3")
+	cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/sbin:/usr/bin:/bin")
+	cmd.ExtraFiles = []*os.File{disk}
+	if out, err := cmd.CombinedOutput(); err != nil && !(pass == "-fp" && cmd.ProcessState.ExitCode() == 1) {
+		t.Errorf("e2fsck %s: %v\n%s", pass, err, out)
 	}
 }
 
