@@ -2,6 +2,7 @@ package boot
 
 import (
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -23,12 +24,22 @@ func makeCgroup(b *wire.Boot) error {
 	if err := unix.Mount("cgroup2", cgroupRoot, "cgroup2", quiet, ""); err != nil {
 		return nil
 	}
-	// A kernel may lack a controller, and one refusal refuses all.
-	for _, controller := range []string{"+memory", "+pids", "+cpu", "+io"} {
-		_ = os.WriteFile(cgroupRoot+"/cgroup.subtree_control", []byte(controller), 0)
-	}
+	delegate([]string{"+memory", "+pids", "+cpu", "+io"})
 	if err := os.Mkdir(Cgroup, 0o755); err != nil && !(b.Inner && os.IsExist(err)) {
 		return err
 	}
 	return mount("", cgroupRoot, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|quiet, "")
+}
+
+// delegate lets the commands' cgroup have these controllers: all with one write,
+// each of which waits for the whole kernel, or else those that there are, for one
+// refusal refuses all.
+func delegate(controllers []string) {
+	const control = cgroupRoot + "/cgroup.subtree_control"
+	if os.WriteFile(control, []byte(strings.Join(controllers, " ")), 0) == nil {
+		return
+	}
+	for _, controller := range controllers {
+		_ = os.WriteFile(control, []byte(controller), 0)
+	}
 }

@@ -23,11 +23,6 @@ const agentSocket = "/agent.sock"
 // shareTag is the virtiofs device of all volumes.
 const shareTag = "volumes"
 
-// cmdline is the kernel's. Without a TTY of its own the console costs nothing
-// until the kernel has something to complain about; without dummies the guest
-// has no network interface but its loopback.
-const cmdline = "console=hvc0 quiet root=/dev/vda rootfstype=erofs ro init=/agent reboot=k panic=-1 no-kvmapf dummy.numdummies=0"
-
 // Start implements runtime.Engine.
 func (e *Engine) Start(ctx context.Context, host runtime.Host, cfg machine.Config) (runtime.Instance, error) {
 	if err := check(cfg); err != nil {
