@@ -5,6 +5,7 @@ package lab
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,11 @@ func TestGuest(t *testing.T) {
 		}
 		m.sh("kill -9 1; kill -STOP 1") // of no effect: PID 1 is the agent
 	})
+	t.Run("nothing that no command may use", func(t *testing.T) {
+		if got := m.sh("cat /proc/misc /proc/devices /proc/filesystems"); unneeded.MatchString(got) {
+			t.Errorf("the kernel has %q", unneeded.FindAllString(got, -1))
+		}
+	})
 	t.Run("clock", func(t *testing.T) {
 		before := time.Now()
 		got := m.sh("date +%s")
@@ -94,6 +100,9 @@ func TestGuest(t *testing.T) {
 		}
 	})
 }
+
+// unneeded are what a kernel would say that it has, had it set it up.
+var unneeded = regexp.MustCompile(`\b(kvm|loop|btrfs|xfs|selinuxfs)\b`)
 
 // R6: directories and files; read-only held by the host even against root.
 func TestVolumes(t *testing.T) {
