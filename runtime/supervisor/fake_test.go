@@ -50,7 +50,7 @@ func (fakeEngine) Start(ctx context.Context, host runtime.Host, cfg machine.Conf
 		return nil, ctx.Err()
 	}
 	ours, theirs := net.Pipe()
-	i := &fakeInstance{stream: ours, guest: theirs, done: make(chan struct{})}
+	i := &fakeInstance{stream: ours, guest: theirs, done: make(chan struct{}), booted: make(chan struct{})}
 	_, _ = io.WriteString(host.Log, "the guest says hello\n")
 	switch cfg.Labels["engine"] {
 	case "talks nonsense":
@@ -79,6 +79,7 @@ type fakeInstance struct {
 	once          sync.Once
 	err           error
 	done          chan struct{}
+	booted        chan struct{} // closed when the boot request is answered
 }
 
 func (i *fakeInstance) Stream() io.ReadWriteCloser { return i.stream }
@@ -116,14 +117,19 @@ func (i *fakeInstance) agent() {
 				return
 			}
 			switch h.Op {
+			case wire.OpBoot:
+				_ = wire.WriteMessage(stream, wire.FrameReply, &wire.Reply{Kernel: "fake-1"})
+				_, _, _ = r.Next()
+				close(i.booted)
 			case wire.OpExec:
+				<-i.booted
 				i.exec(stream, r, h.Exec.Argv)
 			case wire.OpShutdown:
 				_ = wire.WriteMessage(stream, wire.FrameReply, &wire.Reply{})
 				_, _, _ = r.Next()
 				i.end(nil)
 			default:
-				_ = wire.WriteMessage(stream, wire.FrameReply, &wire.Reply{Kernel: "fake-1"})
+				_ = wire.WriteMessage(stream, wire.FrameReply, &wire.Reply{})
 				_, _, _ = r.Next()
 			}
 		}()

@@ -40,6 +40,7 @@ type keeper struct {
 
 	engine  runtime.Engine
 	session *wire.Session
+	early   *wire.Stream // an ephemeral machine's only command; see tellAgent
 	ports   *ports.Set
 	network *network.Process // nil without one
 	kernel  string
@@ -64,8 +65,9 @@ type keeper struct {
 // errAsked is the cause of an end that somebody asked for.
 var errAsked = errors.New("as asked")
 
-// boot starts the machine and returns when its agent is ready for requests.
-func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
+// boot starts the machine and returns when its agent is ready for requests. first
+// is the one that comes then, if it is known already.
+func (k *keeper) boot(ctx context.Context, engine runtime.Engine, first *wire.Header) error {
 	k.engine = engine
 	// First, because a taken port should cost no time.
 	if err := k.listen(); err != nil {
@@ -94,7 +96,7 @@ func (k *keeper) boot(ctx context.Context, engine runtime.Engine) error {
 	abort := context.AfterFunc(ctx, func() { k.kill() })
 	k.session, err = wire.Client(instance.Stream())
 	if err == nil {
-		err = k.tellAgent()
+		err = k.tellAgent(first)
 	}
 	if !abort() {
 		err = context.Cause(ctx)
@@ -135,10 +137,21 @@ func (k *keeper) describe() wire.Boot {
 	return b
 }
 
-// tellAgent tells the agent about its machine.
-func (k *keeper) tellAgent() error {
+// tellAgent tells the agent about its machine. A command that is known already is
+// sent along on the stream early, to begin as soon as the machine has booted: the
+// agent has it wait.
+func (k *keeper) tellAgent(first *wire.Header) error {
 	b := k.describe()
-	reply, err := k.ask(&wire.Header{Op: wire.OpBoot, Boot: &b})
+	stream, err := k.forward(&wire.Header{Op: wire.OpBoot, Boot: &b})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	if first != nil && first.Op == wire.OpExec && !first.Exec.Main {
+		// If that fails, so does what follows, and knows better why.
+		k.early, _ = k.forward(first)
+	}
+	reply, err := receive(stream, wire.OpBoot)
 	if err != nil {
 		return err
 	}
@@ -146,23 +159,38 @@ func (k *keeper) tellAgent() error {
 	return nil
 }
 
-// ask sends a request of our own to the agent.
-func (k *keeper) ask(h *wire.Header) (*wire.Reply, error) {
+// forward sends the agent a request. The caller closes the stream.
+func (k *keeper) forward(h *wire.Header) (*wire.Stream, error) {
 	stream, err := k.session.OpenStream()
 	if err != nil {
 		return nil, fmt.Errorf("reach the agent: %w", err)
 	}
-	defer stream.Close()
 	if err := wire.SendHeader(stream, h); err != nil {
+		stream.Close()
 		return nil, fmt.Errorf("send the agent a %s request: %w", h.Op, err)
 	}
+	return stream, nil
+}
+
+// ask sends a request of our own to the agent.
+func (k *keeper) ask(h *wire.Header) (*wire.Reply, error) {
+	stream, err := k.forward(h)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	return receive(stream, h.Op)
+}
+
+// receive takes the agent's answer to a request of our own.
+func receive(stream *wire.Stream, op wire.Op) (*wire.Reply, error) {
 	t, payload, err := wire.NewReader(stream).Next()
 	if err != nil {
-		return nil, fmt.Errorf("the agent ended before it answered a %s request: %w", h.Op, err)
+		return nil, fmt.Errorf("the agent ended before it answered a %s request: %w", op, err)
 	}
 	var reply wire.Reply
 	if t != wire.FrameReply {
-		return nil, fmt.Errorf("%w: frame of type %d in answer to %s", wire.ErrFrame, t, h.Op)
+		return nil, fmt.Errorf("%w: frame of type %d in answer to %s", wire.ErrFrame, t, op)
 	}
 	if err := wire.ReadMessage(t, payload, &reply); err != nil {
 		return nil, err

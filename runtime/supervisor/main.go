@@ -130,7 +130,7 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 	defer k.terminate(cancel)()
 	finish := k.reportNotices()
 	defer finish()
-	if err := k.boot(ctx, engine); err != nil {
+	if err := k.boot(ctx, engine, h); err != nil {
 		return err
 	}
 	k.report(&report{Status: k.status()})
@@ -140,7 +140,11 @@ func (k *keeper) ephemeral(engine runtime.Engine) error {
 			return err
 		}
 	}
-	k.answer(conn, h)
+	if k.early != nil {
+		carry(conn, k.early)
+	} else {
+		k.answer(conn, h)
+	}
 	conn.Close()
 	// The client has what it wanted, or is gone.
 	switch {
@@ -173,7 +177,7 @@ func (k *keeper) daemon(engine runtime.Engine, link *os.File) error {
 		cancel(errors.New("the start was given up"))
 	}()
 	defer k.terminate(cancel)()
-	if err := k.boot(ctx, engine); err != nil {
+	if err := k.boot(ctx, engine, nil); err != nil {
 		listener.Close()
 		return errors.Join(err, k.machine.Clear())
 	}

@@ -108,23 +108,22 @@ func (k *keeper) answer(conn *net.UnixConn, h *wire.Header) {
 	}
 }
 
-// join makes conn and a stream to the agent one: what follows the header is
+// join passes a request on to the agent.
+func (k *keeper) join(conn *net.UnixConn, h *wire.Header) {
+	stream, err := k.forward(h)
+	if err == nil {
+		carry(conn, stream)
+	} else if !k.session.IsClosed() {
+		k.refuse(conn, err.Error())
+	}
+}
+
+// carry makes conn and a stream to the agent one: what follows the header is
 // between the client and the agent. Each stream has its own flow control, so
 // who does not read holds up nobody else. When either side ends, so does the
 // other: to the agent the end of a stream before its acknowledgement means that
 // the client is gone.
-func (k *keeper) join(conn *net.UnixConn, h *wire.Header) {
-	stream, err := k.session.OpenStream()
-	if err != nil {
-		if !k.session.IsClosed() {
-			k.refuse(conn, fmt.Sprintf("reach the machine's agent: %v", err))
-		}
-		return
-	}
-	if err := wire.SendHeader(stream, h); err != nil {
-		stream.Close()
-		return
-	}
+func carry(conn *net.UnixConn, stream *wire.Stream) {
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
