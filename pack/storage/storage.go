@@ -1,6 +1,7 @@
 // Package storage writes the machine's writable disk as every pack carries it:
-// a small, empty ext4 file system, nearly all holes, which the guest's kernel
-// grows online to whatever size the machine is given.
+// a small, empty ext4 file system, nearly all holes, which is grown to whatever
+// size the machine is given: by the host (runtime/krun/ext4) or, if the disk is kept
+// or very large, by the guest's kernel, online.
 //
 // The file system is diskfs/go-diskfs's. With blocks of 4 KiB and no blocks
 // reserved for growing, Linux grows it to 10 GiB in 0.2 s and to 100 GiB in

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,9 +51,12 @@ func (fakeEngine) Start(ctx context.Context, host runtime.Host, cfg machine.Conf
 		return nil, ctx.Err()
 	}
 	ours, theirs := net.Pipe()
-	i := &fakeInstance{stream: ours, guest: theirs, done: make(chan struct{}), booted: make(chan struct{})}
+	i := &fakeInstance{
+		kind: cfg.Labels["engine"], stream: ours, guest: theirs,
+		done: make(chan struct{}), asked: make(chan struct{}), booted: make(chan struct{}),
+	}
 	_, _ = io.WriteString(host.Log, "the guest says hello\n")
-	switch cfg.Labels["engine"] {
+	switch i.kind {
 	case "talks nonsense":
 		go func() { _, _ = theirs.Write([]byte(strings.Repeat("nonsense", 100))) }()
 		go func() { _, _ = io.Copy(io.Discard, theirs) }()
@@ -75,10 +79,13 @@ func passedOn() (fds []int) {
 }
 
 type fakeInstance struct {
+	kind          string
 	stream, guest net.Conn
 	once          sync.Once
 	err           error
 	done          chan struct{}
+	first         sync.Once
+	asked         chan struct{} // closed when the first command has come
 	booted        chan struct{} // closed when the boot request is answered
 }
 
@@ -118,10 +125,15 @@ func (i *fakeInstance) agent() {
 			}
 			switch h.Op {
 			case wire.OpBoot:
-				_ = wire.WriteMessage(stream, wire.FrameReply, &wire.Reply{Kernel: "fake-1"})
+				_ = wire.WriteMessage(stream, wire.FrameReply, i.boot())
 				_, _, _ = r.Next()
 				close(i.booted)
 			case wire.OpExec:
+				i.first.Do(func() { close(i.asked) })
+				if i.kind == "does not boot" { // and says so to everybody
+					_ = wire.WriteMessage(stream, wire.FrameReply, &wire.Reply{Error: errNoBoot})
+					return
+				}
 				<-i.booted
 				i.exec(stream, r, h.Exec.Argv)
 			case wire.OpShutdown:
@@ -134,6 +146,25 @@ func (i *fakeInstance) agent() {
 			}
 		}()
 	}
+}
+
+var errNoBoot = &wire.Error{Code: wire.CodeInternal, Message: "the machine did not boot"}
+
+// boot answers the boot request; machines of some kinds only when a command has
+// come.
+func (i *fakeInstance) boot() *wire.Reply {
+	r := &wire.Reply{Kernel: "fake-1"}
+	if i.kind == "boots for a command" || i.kind == "does not boot" {
+		select {
+		case <-i.asked:
+		case <-time.After(10 * time.Second):
+			r.Error = &wire.Error{Code: wire.CodeInternal, Message: "no command came along"}
+		}
+	}
+	if i.kind == "does not boot" && r.Error == nil {
+		r.Error = errNoBoot
+	}
+	return r
 }
 
 // exec runs one of the fake commands.

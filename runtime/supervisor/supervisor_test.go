@@ -60,6 +60,19 @@ func TestClientGoneDuringStart(t *testing.T) {
 	_ = p.Wait()
 }
 
+// The command goes along with the request to boot, whose answer may wait for it.
+func TestCommandGoesAlong(t *testing.T) {
+	w := newWorld(t)
+	p := w.ephemeral("boots for a command")
+	out, exit, err := w.run(p.Conn, "", "echo", "fine")
+	if out != "fine" || exit != (wire.Exit{}) || err != nil {
+		t.Errorf("%q, %+v, %v", out, exit, err)
+	}
+	if err := p.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A machine that ends without having reported a status has failed, and the
 // reason is told.
 func TestReasons(t *testing.T) {
@@ -67,6 +80,7 @@ func TestReasons(t *testing.T) {
 		{"fails", "echo", "no luck with the engine"},
 		{"dies", "echo", "the fake kernel panicked"},
 		{"talks nonsense", "echo", "start the machine: "},
+		{"does not boot", "echo", "start the machine: the machine did not boot"}, // and the client hears nothing from the command's own stream
 		{"", "panic", "the fake kernel panicked"},
 		{"", "poweroff", "first process ended"},
 		{"", "hang-up", "closed the connection"},
