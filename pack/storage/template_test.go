@@ -26,25 +26,17 @@ func TestTemplateIsTheRuntimesVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := enc.EncodeAll(template, nil)
 	if os.Getenv("SMOLVM_UPDATE") != "" {
-		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(vector, enc.EncodeAll(template, nil), 0o644); err != nil {
+		if err := os.WriteFile(vector, packed, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	packed, err := os.ReadFile(vector)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dec, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dec.Close()
-	if want, err := dec.DecodeAll(packed, nil); err != nil || !bytes.Equal(template, want) {
-		t.Errorf("the template has changed (%v): see whether package ext4 still knows it, and SMOLVM_UPDATE=1 go test ./pack/storage", err)
+	if want, err := os.ReadFile(vector); err != nil || !bytes.Equal(packed, want) {
+		t.Errorf("the template, or how zstd packs it, has changed (%v): see whether package ext4 still knows it, and SMOLVM_UPDATE=1 go test ./pack/storage", err)
 	}
 }
